@@ -1,0 +1,129 @@
+# Needs python3 (3.11 or newer), make and git; everything else is set up under .venv. "make help" is the table of contents.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PACKAGES := shared services/submitter services/executor-shell services/executor-slurm services/dashboard
+EDITABLE := -e './shared[local]' $(patsubst %,-e ./%,$(filter-out shared,$(PACKAGES)))
+INPUTS := VERSION requirements-dev.txt constraints.txt scripts/venv $(PACKAGES:%=%/pyproject.toml)
+SERVICE_TESTS := $(wildcard services/*/tests)
+UNIT := tests/unit $(SERVICE_TESTS)
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help
+help: ## show this table
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+# -- set up -----------------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: .venv/.ready ## create .venv with everything pinned in it (does nothing when it is up to date)
+
+# All local packages in one pip command: the index's "qme" is another program, and must never be asked for a sibling.
+# Everything goes to stderr, so that stdout of "make run" is the command's own.
+.venv/.ready .venv-3.13/.ready: %/.ready: $(INPUTS)
+	@echo "setting up $* (a minute or two the first time)" >&2
+	@scripts/venv $* $(patsubst .venv-%,%,$(filter .venv-%,$*)) >&2
+	@$*/bin/python -m pip install -qq -c constraints.txt -r requirements-dev.txt >&2
+	@$*/bin/python -m pip install -qq -c constraints.txt --no-build-isolation $(EDITABLE) >&2
+	@touch $@
+
+.PHONY: pins
+pins: ## install the newest versions that fit and write constraints.txt from them
+	scripts/venv .venv
+	$(BIN)/python -m pip install --upgrade --upgrade-strategy eager -r requirements-dev.txt
+	$(BIN)/python -m pip install --upgrade --upgrade-strategy eager --no-build-isolation $(EDITABLE)
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+	@touch .venv/.ready
+
+.PHONY: clean
+clean: ## remove the environments and every cache
+	rm -rf .venv .venv-3.13 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- use --------------------------------------------------------------------------------------------------------------
+
+# What make tells its children is no business of the workers that these may start, nor of the tasks those run.
+QME := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u MAKE_TERMOUT -u MAKE_TERMERR -u QME_MAKE_CMD $(BIN)/qme
+
+# $(value) hands CMD on as it was typed: make expands no $ in it, and the shell of this recipe sees it as one word.
+# The recipe exits with the command's own code; GNU make names it ("Error 3") and always turns it into 2 itself.
+ifeq ($(origin CMD),command line)
+unexport CMD
+run: export QME_MAKE_CMD := $(value CMD)
+endif
+.PHONY: run
+run: setup ## run a command through qme: make run CMD='ls | wc -l' (without CMD: echo hello moto)
+	@if [ -n "$${QME_MAKE_CMD+set}" ]; then exec $(QME) run "$$QME_MAKE_CMD"; else exec $(QME) run echo hello moto; fi
+
+.PHONY: up
+up: setup ## start the local stack in the background and show it
+	@$(QME) up --detach
+	@$(QME) status
+
+.PHONY: status
+status: setup ## show the local stack
+	@$(QME) status
+
+.PHONY: down
+down: setup ## stop the local stack
+	@$(QME) down
+
+# -- check ------------------------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: lint types test ## all that a change has to pass: lint, types and tests
+
+.PHONY: format
+format: setup ## format the code and mend what the linter can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: lint
+lint: setup ## formatting, lint rules, import floors, pins without addresses
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports
+	@if grep -nE '://|--' constraints.txt; then echo "constraints.txt holds an address or an option" >&2; exit 1; fi
+
+# A package's tests are checked apart, since each package has a folder named tests.
+.PHONY: types
+types: setup ## mypy, strict on the packages and inside the tests
+	$(BIN)/mypy
+	$(BIN)/mypy conftest.py tests
+	@set -e; for tests in $(SERVICE_TESTS); do MYPYPATH=$${tests%/tests} $(BIN)/mypy $$tests; done
+
+.PHONY: test
+test: test-unit test-py313 test-contract test-integration test-docs ## all tests, group by group
+
+.PHONY: test-unit
+test-unit: setup ## pure logic and single parts, no server
+	@scripts/group unit $(PYTEST) $(UNIT)
+
+.PHONY: test-py313
+test-py313: ## the unit tests once more on Python 3.13, where there is one
+	@if scripts/venv --find 3.13 >/dev/null; then $(MAKE) .venv-3.13/.ready && \
+	scripts/group unit-3.13 .venv-3.13/bin/python -m pytest $(UNIT); \
+	else echo "unit-3.13: skipped, there is no working Python 3.13 here"; fi
+
+.PHONY: test-contract
+test-contract: setup ## one bus suite, on the in-memory twin and on a real NATS
+	@scripts/group contract $(PYTEST) tests/contract
+
+.PHONY: test-integration
+test-integration: setup ## whole processes: the command line, the services, a real NATS
+	@scripts/need cc gcc libc6-dev
+	@scripts/group integration $(PYTEST) tests/integration
+
+.PHONY: test-docs
+test-docs: setup ## what the documents say holds
+	@scripts/group docs $(PYTEST) tests/docs
+
+.PHONY: coverage
+coverage: setup ## tests without whole processes, with the lines they miss
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(UNIT) tests/contract
+	$(BIN)/coverage combine
+	$(BIN)/coverage report

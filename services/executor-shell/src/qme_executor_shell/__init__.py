@@ -1,0 +1,1 @@
+"""The shell executor: runs commands on the worker's own host."""

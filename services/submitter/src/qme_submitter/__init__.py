@@ -1,0 +1,1 @@
+"""The submitter: accepts, routes and releases tasks. No names here; start it with ``qme-submitter``."""
