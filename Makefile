@@ -1,4 +1,4 @@
-# Needs python3 (3.11 or newer), make and git; everything else is set up under .venv. "make help" is the table of contents.
+# Needs python3 (3.11 or newer), make and git; all else is set up under .venv. "make help" is the table of contents.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
