@@ -19,8 +19,10 @@ ELSEWHERE = "import pytest\ndef test_it(): pytest.skip('platform: needs /proc')\
 def outcome(folder: Path, test: str, **environ: str) -> int:
     """The exit code of pytest on this one test file, under the root's conftest.py."""
     shutil.copy(Path(__file__).parents[2] / "conftest.py", folder)
-    (folder / "test_it.py").write_text(f"{test}\ndef test_beside_it(): ...\n")
+    (folder / "test_it.py").write_text(test)
+    (folder / "test_beside_it.py").write_text("def test_beside_it(): ...\n")
     bare = {name: value for name, value in os.environ.items() if name != "CI"}
+    bare["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     return subprocess.run(
         [
             sys.executable,
