@@ -87,6 +87,14 @@ def test_every_package_ships_its_types(distribution: str):
     assert (PACKAGES[distribution] / "py.typed").is_file()
 
 
+def test_every_folder_of_code_is_a_package():
+    """A folder without __init__.py would escape the import contracts unseen."""
+    folders = {path.parent for package in PACKAGES.values() for path in package.rglob("*.py")}
+    assert [
+        str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").is_file()
+    ] == []
+
+
 def test_constraints_are_plain_pins():
     """constraints.txt holds name==version lines and no address, so any index can serve them."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
