@@ -1,0 +1,86 @@
+"""What workers advertise: definitions (stay until forgotten) and heartbeats (expire). No behaviour but validation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from qme.contracts import subjects
+
+
+class _Advert(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class ActionInfo(_Advert):
+    """An action that an executor offers on its tasks."""
+
+    name: str
+    help: str = ""
+    changes: bool = False  #: needs the owner or an operator; a reading action does not
+    remote: bool = False  #: only a worker can answer it; the others are answered from the record and the log stream
+
+
+class Definition(_Advert):
+    """An executor in a pool, as the submitter routes by it and the dashboard shows it."""
+
+    executor: str
+    pool: str
+    matchstring: str | None  #: RE2 pattern over the command's words; null takes what nobody else matches
+    priority: int = 0  #: high first
+    version: str = "0"
+    account: str  #: operating-system account that the pool's tasks run as
+    users: tuple[str, ...] = ()  #: user names that may submit; ``*`` admits all; empty: the account's owner
+    actions: tuple[ActionInfo, ...] = ()
+    fields: tuple[str, ...] = ()  #: names in `data` worth showing, in order
+    updated: datetime
+
+    @field_validator("executor")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return subjects.executor_name(value)
+
+    @property
+    def personal(self) -> bool:
+        """It speaks only for its owner's own pool, so it needs nobody's approval."""
+        return self.pool.startswith("u-")
+
+    def admits(self, user: str) -> bool:
+        """Tell whether a user (by name) may submit to this pool."""
+        if self.personal:
+            return self.pool == subjects.personal_pool(user)
+        return "*" in self.users or user in (self.users or (self.account,))
+
+
+class Approval(_Advert):
+    """An operator's word that a shared pool's definition may take its users' commands, as it stood then."""
+
+    matchstring: str | None
+    priority: int
+    account: str
+    users: tuple[str, ...]
+    by: str
+    at: datetime
+
+    def covers(self, definition: Definition) -> bool:
+        """Tell whether the definition still says what was approved."""
+        mine = (self.matchstring, self.priority, self.account, self.users)
+        return mine == (definition.matchstring, definition.priority, definition.account, definition.users)
+
+
+class Heartbeat(_Advert):
+    """A worker's sign of life; its key expires with the bucket's per-message TTL."""
+
+    executor: str
+    pool: str
+    worker: str
+    host: str
+    pid: int
+    version: str
+    slots: int
+    active: int
+    started: datetime
+    at: datetime
+    interval: float  #: seconds until the next one
+    paused: str | None = None  #: why it takes nothing new

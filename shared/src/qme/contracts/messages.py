@@ -1,0 +1,155 @@
+"""Requests and replies of the control plane and of workers' actions. Frozen; unknown keys are ignored on read.
+
+Every request carries an id and an expiry: one that was buffered through an outage is refused, not carried out late.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from qme.contracts.tasks import RetryPolicy, SentFile, TaskRecord
+
+#: bytes of one request on the control plane
+MAX_REQUEST = 256 * 1024
+#: bytes of one stored spec, sent files included
+MAX_SPEC = 768 * 1024
+#: bytes of all sent files of one task together
+MAX_FILES = 512 * 1024
+#: bytes of one stored record
+MAX_RECORD = 64 * 1024
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Request(_Wire):
+    """What every request has."""
+
+    id: str
+    expires: datetime
+    client: str = ""  #: host and version of the client, for the audit trail
+
+
+class Submission(_Wire):
+    """One task to be submitted; the uuid is the client's own, so a repeated request makes no second task."""
+
+    uuid: str
+    argv: tuple[str, ...]
+    shell: bool = False
+    cwd: str | None = None
+    cwd_given: bool = False
+    umask: int | None = None
+    env: dict[str, str] = {}
+    files: tuple[SentFile, ...] = ()
+    stdin: SentFile | None = None
+    timeout: float | None = None
+    retry: RetryPolicy = RetryPolicy()
+    message: str | None = None
+    labels: dict[str, str] = {}
+    key: str | None = None
+    executor: str | None = None
+    pool: str | None = None
+    host: str | None = None
+
+
+class SubmitRequest(Request):
+    """Submit several tasks; each is answered by itself."""
+
+    tasks: tuple[Submission, ...]
+
+
+class Target(_Wire):
+    """A task and the attempt that the user saw: at another attempt the request answers "already"."""
+
+    uuid: str
+    attempt: int | None = None
+
+
+class CancelTasks(Request):
+    """End tasks that are queued or running."""
+
+    targets: tuple[Target, ...]
+    reason: str | None = None
+
+
+class RerunTasks(Request):
+    """Start another attempt of tasks that have ended."""
+
+    targets: tuple[Target, ...]
+    force: bool = False  #: also of a provisional `lost`
+
+
+class ClearTasks(Request):
+    """Remove ended tasks with their specs and output."""
+
+    targets: tuple[Target, ...]
+    cancel: bool = False  #: end those that run first
+    force: bool = False  #: also records that can't be read
+
+
+class MatchRequest(Request):
+    """Explain where a command would go."""
+
+    argv: tuple[str, ...]
+    shell: bool = False
+    executor: str | None = None
+    pool: str | None = None
+
+
+class ExecutorRequest(Request):
+    """Forget or approve an executor's definition."""
+
+    executor: str
+    pool: str | None = None
+
+
+class Result(_Wire):
+    """What became of one task in a request. `error` is set, or the rest."""
+
+    uuid: str
+    taskid: str | None = None
+    record: TaskRecord | None = None
+    note: str | None = None  #: a sentence for stderr, such as "asked; runs on W, last seen 3 s ago"
+    already: bool = False  #: nothing was left to do
+    error: dict[str, Any] | None = None
+
+
+class Results(_Wire):
+    """The reply to a request on tasks, in the request's order."""
+
+    results: tuple[Result, ...]
+
+
+class Candidate(_Wire):
+    """One definition that routing looked at, and what it concluded."""
+
+    executor: str
+    pool: str
+    matchstring: str | None
+    priority: int
+    verdict: str
+    online: int = 0  #: workers alive
+
+
+class MatchReply(_Wire):
+    """Where a command would go and why."""
+
+    command: str
+    executor: str | None
+    pool: str | None
+    why: str
+    candidates: tuple[Candidate, ...]
+
+
+class ActionRequest(_Wire):
+    """Ask the worker that holds a task to do something, or nudge it to read the record again (action null)."""
+
+    uuid: str
+    attempt: int | None = None
+    action: str | None = None
+    args: dict[str, Any] = {}
+    expires: datetime

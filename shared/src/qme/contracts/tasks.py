@@ -1,0 +1,201 @@
+"""The task as it is stored: what was submitted (TaskSpec) and what became of it (TaskRecord). No behaviour here.
+
+Records are read, changed and written by programs of several versions at once, so unknown keys are kept
+(``extra="allow"``): a reader that drops what it does not know would destroy what a newer writer wrote.
+Only `qme.lifecycle` decides what a record's status becomes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from qme.contracts.subjects import TaskKey
+
+SCHEMA = 1
+
+
+class Status(StrEnum):
+    """How a task stands, for people; no protocol step reads it (`claim` and `released` are for that)."""
+
+    QUEUED = "queued"  #: not started: waiting for release, a worker, or a scheduler such as Slurm
+    RUNNING = "running"  #: a worker has started it
+    COMPLETE = "complete"  #: it ended; `outcome` says how
+    CANCELLED = "cancelled"  #: it ended because somebody asked for it
+    LOST = "lost"  #: nobody knows how it ended; may be corrected when its worker comes back
+
+
+class Outcome(StrEnum):
+    """How a task ended."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    NODE_FAIL = "node_fail"
+    DEADLINE = "deadline"
+    PREEMPTED = "preempted"
+    CANCELLED = "cancelled"
+    SUBMIT_FAILED = "submit_failed"
+    LOST = "lost"
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True, populate_by_name=True)
+
+
+class Claim(_Stored):
+    """A worker's right to run the current attempt."""
+
+    worker: str
+    #: new for every try to claim: tells the worker whether a stored claim is the one it just wrote
+    nonce: str
+    at: datetime
+
+
+class CancelRequest(_Stored):
+    """The wish to end a task; stays in the record until the worker has fulfilled it."""
+
+    by: str
+    at: datetime
+    reason: str | None = None
+
+
+class RetryPolicy(_Stored):
+    """When an attempt that ended badly is followed by another one."""
+
+    limit: int = 0
+    on: tuple[Outcome, ...] = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST, Outcome.NODE_FAIL)
+    delay: float = 10.0  #: seconds before the first retry
+    backoff: float = 2.0  #: factor from one delay to the next
+
+
+class Attempt(_Stored):
+    """An earlier attempt of a task: a line of history, without output (the log stream has that by attempt)."""
+
+    attempt: int
+    outcome: Outcome
+    worker: str | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    returncode: int | None = None
+    reason: str | None = None
+
+
+class SentFile(_Stored):
+    """A small file that travels with the task."""
+
+    name: str  #: relative path inside the task's folder
+    content: str  #: base64
+    mode: int = 0o600
+    sha256: str
+
+
+class TaskSpec(_Stored):
+    """What was submitted; written once by a submitter, read by submitters and the pool's workers only."""
+
+    schema_: int = Field(SCHEMA, validation_alias="schema", serialization_alias="schema")
+    uuid: str
+    user: str  #: authenticated name of who asked
+    argv: tuple[str, ...]
+    shell: bool = False  #: argv is one word that /bin/sh -c runs
+    cwd: str | None = None
+    cwd_given: bool = False  #: the user named it, so a missing one is an error
+    umask: int | None = None
+    env: dict[str, str] = {}
+    files: tuple[SentFile, ...] = ()
+    stdin: SentFile | None = None
+    timeout: float | None = None  #: seconds of run time
+    retry: RetryPolicy = RetryPolicy()
+    message: str | None = None
+    labels: dict[str, str] = {}
+    key: str | None = None  #: the user's own deduplication key
+    host: str | None = None  #: where it was submitted
+
+    @property
+    def command(self) -> str:
+        """The words joined by one space: what matchstrings see and people read (lossy on purpose)."""
+        return " ".join(self.argv)
+
+
+class TaskRecord(_Stored):
+    """What became of a task; the document that `qme get` prints."""
+
+    schema_: int = Field(SCHEMA, validation_alias="schema", serialization_alias="schema")
+    uid: str
+    executor: str
+    pool: str
+    command: str
+    user: str
+    message: str | None = None
+    labels: dict[str, str] = {}
+    status: Status = Status.QUEUED
+    outcome: Outcome | None = None
+    reason: str | None = None  #: one sentence on why it stands as it does
+    attempt: int = 1
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+    worker: str | None = None
+    claim: Claim | None = None
+    released: datetime | None = None  #: since when a worker may claim it; null: waiting
+    not_before: datetime | None = None  #: a retry waits until then
+    cancel: CancelRequest | None = None
+    provisional: bool = False  #: `lost` concluded from silence alone
+    retry: RetryPolicy = RetryPolicy()
+    retries: int = 0  #: retries used so far
+    cwd: str | None = None
+    env: tuple[str, ...] = ()  #: names only
+    files: dict[str, str] = {}  #: name to sha256 of what was sent along
+    attempts: tuple[Attempt, ...] = ()
+    data: dict[str, Any] = {}  #: what the executor exports
+
+    @property
+    def uuid(self) -> str:
+        """The task's uuid (36 characters from the right of its id)."""
+        return self.uid[-36:]
+
+    @property
+    def key(self) -> TaskKey:
+        """Where the task lives on the bus."""
+        return TaskKey(self.executor, self.pool, self.uuid)
+
+    @property
+    def due(self) -> bool:
+        """A queue message belongs on the bus, and a worker may claim the task, exactly while this holds."""
+        return self.released is not None and self.claim is None
+
+    @property
+    def ended(self) -> bool:
+        """The task has an outcome (a `lost` one may still be corrected)."""
+        return self.outcome is not None
+
+
+class QueueMessage(_Stored):
+    """What a worker pulls: everything else is read from the record."""
+
+    uuid: str
+    attempt: int
+
+
+#: headers on each write of a record, republished without the body as the event of that change
+HEADER_STATUS = "Qme-Status"
+HEADER_OUTCOME = "Qme-Outcome"
+HEADER_ATTEMPT = "Qme-Attempt"
+HEADER_BY = "Qme-By"
+HEADER_CLAIM = "Qme-Claim"
+#: header of a chunk of output: its byte offset
+HEADER_OFFSET = "Qme-Offset"
+
+
+def event_headers(record: TaskRecord, by: str) -> dict[str, str]:
+    """Headers that tell of a record's state; `by` is the user or worker who made the change."""
+    headers = {HEADER_STATUS: record.status.value, HEADER_ATTEMPT: str(record.attempt), HEADER_BY: by}
+    if record.outcome is not None:
+        headers[HEADER_OUTCOME] = record.outcome.value
+    if record.claim is not None:
+        headers[HEADER_CLAIM] = record.claim.worker
+    return headers

@@ -1,0 +1,61 @@
+"""The life of a task: ``advance(record, event) -> Transition``. The only place where a status changes.
+
+Pure: no IO and no clock (every event brings its time). Whoever writes a record reads it, advances it by the event, writes
+it at the revision it read, and on a conflict does all three again: so every event is judged against what is true then.
+
+    event            who          what it does
+    Released         submitter    a worker may claim the task now; a queue message becomes due
+    Claimed          worker       the attempt belongs to this worker alone
+    Started          worker       the command runs (or waits in a scheduler, then the status stays `queued`)
+    Progressed       worker       exported data or the status in the scheduler changed
+    CancelAsked      submitter    unclaimed: ends it here; claimed: the wish is recorded and the worker is nudged
+    Ended            worker       the attempt has ended; with retries left the next one begins in the same write
+    Vanished         janitor      silence for too long: `lost`, provisionally, until the worker says otherwise
+    Rerun            submitter    another attempt of an ended task
+
+An event that reports on an attempt names it. A report on an earlier attempt changes only that attempt's line in
+`attempts`; a repeated report changes nothing (the transition is then `unchanged`, and nothing is written).
+"""
+
+from qme.lifecycle.events import (
+    CancelAsked,
+    Claimed,
+    Dequeue,
+    Effect,
+    Ended,
+    Enqueue,
+    Event,
+    Finish,
+    Nudge,
+    Progressed,
+    Released,
+    Rerun,
+    Retry,
+    Started,
+    Vanished,
+)
+from qme.lifecycle.transitions import KEPT_ATTEMPTS, Transition, advance, new_record, story, violations
+
+__all__ = [
+    "CancelAsked",
+    "Claimed",
+    "Dequeue",
+    "Effect",
+    "Ended",
+    "Enqueue",
+    "Event",
+    "Finish",
+    "KEPT_ATTEMPTS",
+    "Nudge",
+    "Progressed",
+    "Released",
+    "Rerun",
+    "Retry",
+    "Started",
+    "Transition",
+    "Vanished",
+    "advance",
+    "new_record",
+    "story",
+    "violations",
+]

@@ -1,0 +1,138 @@
+"""What can happen to a task (events) and what must be done about it (effects): plain data, no rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from qme.contracts.subjects import TaskKey
+from qme.contracts.tasks import Outcome, Status
+
+
+# -- events ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The task may be claimed."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A worker takes the attempt."""
+
+    worker: str
+    nonce: str
+    attempt: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The claimed attempt has begun. `status` is RUNNING, or QUEUED where a scheduler still holds it."""
+
+    attempt: int
+    at: datetime
+    status: Status = Status.RUNNING
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """New exported data, merged key by key; `status` as in `Started`."""
+
+    attempt: int
+    data: Mapping[str, Any]
+    status: Status | None = None
+    reason: str | None = None
+    started: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Somebody wants the task ended. `attempt` is the one they saw."""
+
+    by: str
+    at: datetime
+    attempt: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The attempt has ended."""
+
+    attempt: int
+    outcome: Outcome
+    at: datetime
+    data: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    started: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """The worker has been silent for too long; a guess, and marked as one."""
+
+    attempt: int
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Somebody wants another attempt. `force` takes a provisionally lost one too."""
+
+    by: str
+    at: datetime
+    attempt: int | None = None
+    force: bool = False
+
+
+Event = Released | Claimed | Started | Progressed | CancelAsked | Ended | Vanished | Rerun
+
+
+# -- effects ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """Publish the queue message of this attempt (submitters only)."""
+
+    key: TaskKey
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dequeue:
+    """Purge the task's queue message, if there is one."""
+
+    key: TaskKey
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Tell the worker to read the record again; it finds the wish to cancel there."""
+
+    key: TaskKey
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The task has ended for good: count it, tell whoever waits."""
+
+    key: TaskKey
+    outcome: Outcome
+    corrected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The next attempt waits for its release at `not_before` (a submitter's janitor does that)."""
+
+    key: TaskKey
+    not_before: datetime
+
+
+Effect = Enqueue | Dequeue | Nudge | Finish | Retry
