@@ -31,10 +31,11 @@ setup: .venv/.ready ## create .venv with everything pinned in it (does nothing w
 	@touch $@
 
 .PHONY: pins
-pins: ## install the newest versions that fit and write constraints.txt from them
+pins: ## make .venv anew from the newest versions that fit and write constraints.txt from it
+	rm -rf .venv
 	scripts/venv .venv
-	$(BIN)/python -m pip install --upgrade --upgrade-strategy eager -r requirements-dev.txt
-	$(BIN)/python -m pip install --upgrade --upgrade-strategy eager --no-build-isolation $(EDITABLE)
+	$(BIN)/python -m pip install -r requirements-dev.txt
+	$(BIN)/python -m pip install --no-build-isolation $(EDITABLE)
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
 	@touch .venv/.ready
 
