@@ -40,7 +40,9 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Released, moments),
     st.builds(Claimed, workers, st.sampled_from(["a", "b", "c"]), attempts, moments),
     st.builds(Started, attempts, moments, statuses),
-    st.builds(Progressed, attempts, st.just({"pid": 1}), st.none() | statuses, st.none(), st.none() | moments),
+    st.builds(
+        Progressed, attempts, st.just({"pid": 1}), st.none() | statuses, st.none(), st.none() | moments
+    ),
     st.builds(CancelAsked, st.just("ann"), moments, st.none() | attempts),
     st.builds(Ended, attempts, outcomes, moments, st.just({"returncode": 1})),
     st.builds(Vanished, attempts, moments, st.just("silent")),

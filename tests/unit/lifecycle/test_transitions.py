@@ -34,15 +34,20 @@ KEY = TaskKey("shell", "u-ann", "0199aaaa-0000-7000-8000-000000000001")
 
 
 def at(seconds: float) -> datetime:
+    """A moment after the task was created."""
     return T0 + timedelta(seconds=seconds)
 
 
 def record(retries: int = 0) -> TaskRecord:
-    spec = TaskSpec(uuid=KEY.uuid, user="ann", argv=("true",), retry=RetryPolicy(limit=retries, delay=10, backoff=2))
+    """A task just accepted."""
+    spec = TaskSpec(
+        uuid=KEY.uuid, user="ann", argv=("true",), retry=RetryPolicy(limit=retries, delay=10, backoff=2)
+    )
     return new_record(spec, KEY, T0)
 
 
 def apply(start: TaskRecord, *events: object) -> TaskRecord:
+    """Apply events one after another; the rules hold after each."""
     for event in events:
         start = advance(start, event).record  # type: ignore[arg-type]
         assert violations(start) == []
@@ -56,20 +61,24 @@ RUNNING = (RELEASED, CLAIMED, STARTED)
 
 
 def ended(outcome: Outcome = Outcome.SUCCESS, attempt: int = 1, **data: object) -> Ended:
+    """The report of an attempt\'s end."""
     return Ended(attempt, outcome, at(5), data=data)
 
 
 def test_release_makes_the_queue_message_due() -> None:
     """Releasing is what puts a task into the queue, once."""
     step = advance(record(), RELEASED)
-    assert step.record.due and step.effects == (Enqueue(KEY, 1),)
+    assert step.record.due
+    assert step.effects == (Enqueue(KEY, 1),)
     assert advance(step.record, RELEASED).unchanged
 
 
 def test_claim_takes_the_message_away() -> None:
     """A claimed task is no longer due, so nobody publishes its message again."""
     step = advance(apply(record(), RELEASED), CLAIMED)
-    assert not step.record.due and step.effects == () and step.record.worker == "w1"
+    assert not step.record.due
+    assert step.effects == ()
+    assert step.record.worker == "w1"
 
 
 def test_own_claim_read_back_is_no_conflict() -> None:
@@ -98,23 +107,27 @@ def test_what_may_not_be_claimed(events: tuple[object, ...], claim: Claimed) -> 
 def test_cancel_before_the_claim_ends_the_task_there() -> None:
     """Nobody runs it, so nobody needs to be asked."""
     step = advance(apply(record(), RELEASED), CancelAsked("ann", at(1), reason="typo"))
-    assert step.record.status is Status.CANCELLED and step.record.reason == "cancelled by ann before it started: typo"
+    assert step.record.status is Status.CANCELLED
+    assert step.record.reason == "cancelled by ann before it started: typo"
     assert step.effects == (Dequeue(KEY), Finish(KEY, Outcome.CANCELLED))
 
 
 def test_cancel_after_the_claim_is_a_wish() -> None:
     """The worker decides what became of it: until then the task runs."""
     step = advance(apply(record(), *RUNNING), CancelAsked("ann", at(2)))
-    assert step.record.status is Status.RUNNING and step.record.cancel is not None
+    assert step.record.status is Status.RUNNING
+    assert step.record.cancel is not None
     assert step.effects == (Nudge(KEY, "w1"),)
     again = advance(step.record, CancelAsked("bob", at(3)))
-    assert again.unchanged and again.effects == (Nudge(KEY, "w1"),)
+    assert again.unchanged
+    assert again.effects == (Nudge(KEY, "w1"),)
 
 
 def test_a_wish_does_not_change_the_outcome_by_itself() -> None:
     """A command that ended before the wish reached it keeps its real outcome."""
     done = apply(record(), *RUNNING, CancelAsked("ann", at(2)), ended(Outcome.SUCCESS, returncode=0))
-    assert done.outcome is Outcome.SUCCESS and done.status is Status.COMPLETE
+    assert done.outcome is Outcome.SUCCESS
+    assert done.status is Status.COMPLETE
 
 
 def test_cancel_of_another_attempt_changes_nothing() -> None:
@@ -126,22 +139,30 @@ def test_cancel_of_another_attempt_changes_nothing() -> None:
 def test_the_end_and_the_retry_are_one_transition() -> None:
     """`complete` is written once, for the last attempt: nobody who waits sees a false ending."""
     step = advance(apply(record(retries=1), *RUNNING), ended(Outcome.FAILED, returncode=3))
-    assert step.record.status is Status.QUEUED and step.record.outcome is None
-    assert step.record.attempt == 2 and not step.record.due
+    assert step.record.status is Status.QUEUED
+    assert step.record.outcome is None
+    assert step.record.attempt == 2
+    assert not step.record.due
     assert step.effects == (Retry(KEY, at(15)),)
     assert [(a.attempt, a.outcome, a.returncode) for a in step.record.attempts] == [(1, Outcome.FAILED, 3)]
     last = apply(step.record, Released(at(20)), Claimed("w1", "n2", 2, at(21)), Started(2, at(21)))
     step = advance(last, Ended(2, Outcome.FAILED, at(22)))
-    assert step.record.outcome is Outcome.FAILED and step.effects == (Finish(KEY, Outcome.FAILED),)
+    assert step.record.outcome is Outcome.FAILED
+    assert step.effects == (Finish(KEY, Outcome.FAILED),)
 
 
 def test_the_delay_grows_from_retry_to_retry() -> None:
     """Back-off counts the retries, not the attempts (a rerun starts it anew)."""
     second = apply(record(retries=3), *RUNNING, ended(Outcome.FAILED))
     third = apply(
-        second, Released(at(20)), Claimed("w1", "n2", 2, at(21)), Started(2, at(21)), Ended(2, Outcome.FAILED, at(30))
+        second,
+        Released(at(20)),
+        Claimed("w1", "n2", 2, at(21)),
+        Started(2, at(21)),
+        Ended(2, Outcome.FAILED, at(30)),
     )
-    assert second.not_before == at(15) and third.not_before == at(50)
+    assert second.not_before == at(15)
+    assert third.not_before == at(50)
 
 
 def test_no_retry_of_what_somebody_cancelled() -> None:
@@ -158,7 +179,8 @@ def test_success_is_not_retried() -> None:
 def test_a_repeated_report_changes_nothing() -> None:
     """The final write may be repeated after a lost answer."""
     done = apply(record(), *RUNNING, ended())
-    assert advance(done, ended()).unchanged and advance(done, ended(Outcome.FAILED)).unchanged
+    assert advance(done, ended()).unchanged
+    assert advance(done, ended(Outcome.FAILED)).unchanged
 
 
 def test_a_late_report_reaches_only_its_attempt() -> None:
@@ -166,24 +188,29 @@ def test_a_late_report_reaches_only_its_attempt() -> None:
     lost = apply(record(), *RUNNING, Vanished(1, at(100), "silent"))
     second = apply(lost, Rerun("ann", at(101), force=True))
     step = advance(second, ended(Outcome.SUCCESS, returncode=0))
-    assert step.record.attempts[0].outcome is Outcome.SUCCESS and step.record.outcome is None and step.effects == ()
+    assert step.record.attempts[0].outcome is Outcome.SUCCESS
+    assert step.record.outcome is None
+    assert step.effects == ()
 
 
 def test_lost_by_silence_is_provisional_and_can_be_corrected() -> None:
     """A worker that comes back knows better; that counts as a correction, not as a second ending."""
     lost = apply(record(), *RUNNING, Vanished(1, at(100), "no heartbeat"))
-    assert lost.provisional and lost.status is Status.LOST
+    assert lost.provisional
+    assert lost.status is Status.LOST
     with pytest.raises(IllegalTransition, match="--force"):
         advance(lost, Rerun("ann", at(101)))
     step = advance(lost, ended(Outcome.SUCCESS))
-    assert step.record.outcome is Outcome.SUCCESS and not step.record.provisional
+    assert step.record.outcome is Outcome.SUCCESS
+    assert not step.record.provisional
     assert step.effects == (Finish(KEY, Outcome.SUCCESS, corrected=True),)
 
 
 def test_silence_alone_does_not_retry() -> None:
     """A retry beside an original that still runs would run it twice; it waits for the proof."""
     lost = apply(record(retries=1), *RUNNING, Vanished(1, at(100), "no heartbeat"))
-    assert lost.attempt == 1 and lost.ended
+    assert lost.attempt == 1
+    assert lost.ended
     assert apply(lost, Ended(1, Outcome.LOST, at(200))).attempt == 2
 
 
@@ -195,7 +222,9 @@ def test_a_task_nobody_claimed_does_not_vanish() -> None:
 def test_rerun_keeps_the_id_and_the_past() -> None:
     """Another attempt under the same id, released at once."""
     step = advance(apply(record(), *RUNNING, ended(Outcome.FAILED, returncode=1)), Rerun("ann", at(6)))
-    assert step.effects == (Enqueue(KEY, 2),) and step.record.due and step.record.data == {}
+    assert step.effects == (Enqueue(KEY, 2),)
+    assert step.record.due
+    assert step.record.data == {}
     assert step.record.attempts[0].worker == "w1"
 
 
@@ -214,9 +243,12 @@ def test_rerun_of_a_running_task_is_refused() -> None:
 def test_a_scheduler_decides_the_status() -> None:
     """A claimed Slurm job is queued until Slurm starts it, and may go back (requeue)."""
     job = apply(record(), RELEASED, CLAIMED, Started(1, at(1), Status.QUEUED, {"jobid": 7}))
-    assert job.status is Status.QUEUED and job.started is None
+    assert job.status is Status.QUEUED
+    assert job.started is None
     job = apply(job, Progressed(1, {"state": "RUNNING"}, Status.RUNNING, started=at(3)))
-    assert job.status is Status.RUNNING and job.started == at(3) and job.data == {"jobid": 7, "state": "RUNNING"}
+    assert job.status is Status.RUNNING
+    assert job.started == at(3)
+    assert job.data == {"jobid": 7, "state": "RUNNING"}
     assert apply(job, Progressed(1, {"state": "REQUEUED"}, Status.QUEUED)).status is Status.QUEUED
     assert advance(job, Progressed(1, {"state": "RUNNING"}, Status.RUNNING)).unchanged
 
@@ -236,7 +268,8 @@ def test_history_is_kept_short() -> None:
         events += [Claimed("w", f"n{number}", number, at(number)), Started(number, at(number))]
         task = apply(task, *events, Ended(number, Outcome.FAILED, at(number), reason="x" * 500))
         task = apply(task, Rerun("ann", at(number)))
-    assert len(task.attempts) == KEPT_ATTEMPTS and task.attempts[-1].attempt == task.attempt - 1
+    assert len(task.attempts) == KEPT_ATTEMPTS
+    assert task.attempts[-1].attempt == task.attempt - 1
     assert all(len(line.model_dump_json()) <= 300 for line in task.attempts)
 
 
@@ -245,4 +278,5 @@ def test_unknown_keys_survive_every_event() -> None:
     text = record().model_dump_json()
     newer = TaskRecord.model_validate_json(text.replace('"schema":1', '"schema":2,"colour":{"of":"paint"}'))
     done = apply(newer, *RUNNING, CancelAsked("ann", at(2)), ended(), Rerun("ann", at(7)))
-    assert '"colour":{"of":"paint"}' in done.model_dump_json() and '"schema":2' in done.model_dump_json()
+    assert '"colour":{"of":"paint"}' in done.model_dump_json()
+    assert '"schema":2' in done.model_dump_json()

@@ -52,7 +52,13 @@ class Bucket(Generic[ModelT]):
         return None if message is None or _deleted(message) else self._entry(message)
 
     async def create(
-        self, key: str, value: ModelT, *, unless: str | None = None, headers: Mapping[str, str] | None = None, ttl: float | None = None
+        self,
+        key: str,
+        value: ModelT,
+        *,
+        unless: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        ttl: float | None = None,
     ) -> int:
         """Write a key that does not exist, and give its revision.
 
@@ -63,7 +69,13 @@ class Bucket(Generic[ModelT]):
         return await self._append(key, value, expect, headers, ttl)
 
     async def update(
-        self, key: str, value: ModelT, revision: int, *, headers: Mapping[str, str] | None = None, ttl: float | None = None
+        self,
+        key: str,
+        value: ModelT,
+        revision: int,
+        *,
+        headers: Mapping[str, str] | None = None,
+        ttl: float | None = None,
     ) -> int:
         """Write a key that stands at `revision`, and give the new one. Raises Conflict."""
         return await self._append(key, value, Expect(revision), headers, ttl)
@@ -78,10 +90,12 @@ class Bucket(Generic[ModelT]):
             self._subject(key), b"", expect=Expect(revision), headers={OPERATION: DELETED}, ttl=keep_marker
         )
 
-    async def scan(self, pattern: str = ">", *, start: int = 1) -> AsyncIterator[Entry[ModelT] | Removed | Corrupt]:
+    async def scan(
+        self, pattern: str = ">", *, start: int = 1
+    ) -> AsyncIterator[Entry[ModelT] | Removed | Corrupt]:
         """Read all keys that match, from revision `start` on, in the order of their last change.
 
-        Yields `Removed` for deletion markers (a mirror needs them) and `Corrupt` for what can't be read, so that one bad
+        Yields `Removed` for deletion markers (a mirror needs them) and `Corrupt` for what can't be read, so one bad
         record hides no other.
         """
         async for message in self._bus.read(self.stream, self._subject(pattern), start=start):
@@ -107,7 +121,12 @@ class Bucket(Generic[ModelT]):
         return Entry(key, value, message.seq, message.time)
 
     async def _append(
-        self, key: str, value: ModelT, expect: Expect | None, headers: Mapping[str, str] | None, ttl: float | None
+        self,
+        key: str,
+        value: ModelT,
+        expect: Expect | None,
+        headers: Mapping[str, str] | None,
+        ttl: float | None,
     ) -> int:
         data = value.model_dump_json(exclude_defaults=False).encode()
         ack = await self._bus.append(self._subject(key), data, expect=expect, headers=headers, ttl=ttl)

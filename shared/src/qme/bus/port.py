@@ -6,7 +6,7 @@ of each subject, so `append` with an expectation is its compare-and-set; `qme.bu
 
 Errors, the same from both adapters:
 
-- `BusUnavailable` when no answer came within the bus's patience (setting `publish_retry`, 15 s): the call may or may not
+- `BusUnavailable` when no answer came within its patience (setting `publish_retry`, 15 s): the call may or may not
   have happened. `append` and `purge` may be repeated as they are (see there).
 - `Conflict` when an expectation did not hold; `LimitReached` when a stream is full or a message too large;
   `NotPermitted` when credentials forbid the call; `NotFound` for a stream that does not exist.
@@ -134,7 +134,7 @@ class Bus(Protocol):
         """Store a message in the stream that takes `subject`.
 
         Retried until `publish_retry` under one message id (the given one, else a fresh one), so that a lost answer does
-        not store it twice. With a given `message_id`, a message of that id stored within the last two minutes makes this
+        not store it twice. With a given `message_id`, a message of it stored within the last two minutes makes this
         a duplicate: nothing is stored, and that wins over `expect`. `ttl` is in whole seconds.
         """
         ...
@@ -142,7 +142,7 @@ class Bus(Protocol):
     async def last(self, stream: str, subject: str, *, leader: bool = False) -> Message | None:
         """Read the last message whose subject matches (wildcards allowed).
 
-        Without `leader` any replica answers, perhaps with what was true a moment ago: good for display. Whatever *drops*
+        Without `leader` any replica answers, maybe with what was true a moment ago: fit for display. Whatever *drops*
         something because of the answer asks the leader.
         """
         ...
@@ -195,7 +195,9 @@ class Bus(Protocol):
         """
         ...
 
-    def serve(self, name: str, handlers: Mapping[str, Handler], *, version: str = "0.0.0") -> AbstractAsyncContextManager[None]:
+    def serve(
+        self, name: str, handlers: Mapping[str, Handler], *, version: str = "0.0.0"
+    ) -> AbstractAsyncContextManager[None]:
         """Answer requests on subjects (the keys, wildcards allowed) while the context lasts.
 
         Several servers of one `name` share the requests. Requests run concurrently. One whose reply is not in its

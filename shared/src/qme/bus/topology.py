@@ -45,7 +45,9 @@ class ConsumerSpec:
     max_ack_pending: int = 10_000
 
 
-def bucket(name: str, *, replicas: int, max_bytes: int | None = None, republish: tuple[str, str] | None = None) -> StreamSpec:
+def bucket(
+    name: str, *, replicas: int, max_bytes: int | None = None, republish: tuple[str, str] | None = None
+) -> StreamSpec:
     """Describe a key-value bucket with history 1, per-message TTL and no way to roll up other writers' keys."""
     return StreamSpec(
         name=subjects.bucket_stream(name),
@@ -67,7 +69,11 @@ def streams(settings: Settings) -> tuple[StreamSpec, ...]:
     replicas = settings.replicas
     return (
         StreamSpec(
-            subjects.TASKS, (subjects.EVERY_QUEUE,), retention="work", max_bytes=settings.tasks_max_bytes, replicas=replicas
+            subjects.TASKS,
+            (subjects.EVERY_QUEUE,),
+            retention="work",
+            max_bytes=settings.tasks_max_bytes,
+            replicas=replicas,
         ),
         StreamSpec(
             subjects.LOGS,
@@ -101,5 +107,8 @@ def streams(settings: Settings) -> tuple[StreamSpec, ...]:
 def consumer(executor: str, pool: str, ack_wait: float = 30.0) -> ConsumerSpec:
     """Describe the consumer of one executor and pool."""
     return ConsumerSpec(
-        subjects.TASKS, subjects.consumer(executor, pool), subjects.queue_filter(executor, pool), ack_wait=ack_wait
+        subjects.TASKS,
+        subjects.consumer(executor, pool),
+        subjects.queue_filter(executor, pool),
+        ack_wait=ack_wait,
     )

@@ -19,7 +19,9 @@ class ActionInfo(_Advert):
     name: str
     help: str = ""
     changes: bool = False  #: needs the owner or an operator; a reading action does not
-    remote: bool = False  #: only a worker can answer it; the others are answered from the record and the log stream
+    remote: bool = (
+        False  #: only a worker can answer it; the others are answered from the record and the log stream
+    )
 
 
 class Definition(_Advert):

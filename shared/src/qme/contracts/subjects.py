@@ -127,7 +127,7 @@ def api_subject(user: str, verb: str, *, admin: bool = False) -> str:
 
 
 def action_subject(user: str, executor: str, pool: str, worker: str) -> str:
-    """Subject of requests to the worker that holds a task. ``user`` is a token, or ``*`` in the worker's subscription."""
+    """Requests to the worker that holds a task. ``user`` is a token, or ``*`` in the worker's subscription."""
     return f"qme.action.{user}.{executor}.{pool}.{worker}"
 
 

@@ -146,7 +146,7 @@ _MARK = "__qme_action__"
 def action(*, changes: bool = False) -> Callable[[Action], Action]:
     """Offer a method ``async def name(self, held: Held, **args: str) -> JSON`` as an action of the executor.
 
-    Its name is the action's name, its docstring's first line the help text. `changes` says that only the task's owner or
+    Its name is the action's name, its docstring's first line the help text. `changes` says only the task's owner or
     an operator may call it.
     """
 

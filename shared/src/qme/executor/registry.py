@@ -31,7 +31,9 @@ def load(name: str) -> type[Executor[Any]]:
     except Exception as error:
         raise ExecutorBroken(f"executor {name!r} ({points[0].value}) can't be imported: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Executor)):
-        raise ExecutorBroken(f"executor {name!r}: {points[0].value} is not a subclass of qme.executor.Executor")
+        raise ExecutorBroken(
+            f"executor {name!r}: {points[0].value} is not a subclass of qme.executor.Executor"
+        )
     if executor_name(found.name) != name:
         raise ExecutorBroken(f"executor {name!r} calls itself {found.name!r}; both must be the same")
     return found

@@ -1,6 +1,6 @@
 """The life of a task: ``advance(record, event) -> Transition``. The only place where a status changes.
 
-Pure: no IO and no clock (every event brings its time). Whoever writes a record reads it, advances it by the event, writes
+Pure: no IO, no clock (every event brings its time). Whoever writes a record reads it, advances it by the event, writes
 it at the revision it read, and on a conflict does all three again: so every event is judged against what is true then.
 
     event            who          what it does
@@ -37,6 +37,7 @@ from qme.lifecycle.events import (
 from qme.lifecycle.transitions import KEPT_ATTEMPTS, Transition, advance, new_record, story, violations
 
 __all__ = [
+    "KEPT_ATTEMPTS",
     "CancelAsked",
     "Claimed",
     "Dequeue",
@@ -45,7 +46,6 @@ __all__ = [
     "Enqueue",
     "Event",
     "Finish",
-    "KEPT_ATTEMPTS",
     "Nudge",
     "Progressed",
     "Released",

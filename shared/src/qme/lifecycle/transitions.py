@@ -1,4 +1,4 @@
-"""The transitions, one function per event. Read the package's docstring first: it names the events and who sends them."""
+"""The transitions, one function per event. The package's docstring names the events and who sends them."""
 
 from __future__ import annotations
 
@@ -102,10 +102,13 @@ def violations(record: TaskRecord) -> list[str]:
     final = {Status.COMPLETE, Status.CANCELLED, Status.LOST}
     rules = {
         "an ended task has a final status, and only an ended one": (record.status in final) == record.ended,
-        "an ended task has a time of ending, and only an ended one": (record.finished is not None) == record.ended,
-        "an ended task is held by nobody": not record.ended or (record.claim is None and record.released is None),
+        "an ended task has a time of ending, and only an ended one": (record.finished is not None)
+        == record.ended,
+        "an ended task is held by nobody": not record.ended
+        or (record.claim is None and record.released is None),
         "a running task is claimed": record.status is not Status.RUNNING or record.claim is not None,
-        "cancelled is cancelled": (record.status is Status.CANCELLED) == (record.outcome is Outcome.CANCELLED),
+        "cancelled is cancelled": (record.status is Status.CANCELLED)
+        == (record.outcome is Outcome.CANCELLED),
         "lost is lost": (record.status is Status.LOST) == (record.outcome is Outcome.LOST),
         "only a lost task is provisional": not record.provisional or record.outcome is Outcome.LOST,
         "attempts count up from one": record.attempt >= 1,
@@ -154,7 +157,11 @@ def _started(record: TaskRecord, event: Started) -> Transition:
     if record.claim is None:
         raise _illegal(record, event, "nobody has claimed it")
     started = event.at if event.status is Status.RUNNING else None
-    changes = {"status": event.status, "started": record.started or started, "data": {**record.data, **event.data}}
+    changes = {
+        "status": event.status,
+        "started": record.started or started,
+        "data": {**record.data, **event.data},
+    }
     return Transition(_with(record, **changes))
 
 
@@ -222,7 +229,7 @@ def _next_attempt(record: TaskRecord, event: Ended) -> Transition:
     delay = record.retry.delay * record.retry.backoff**record.retries
     not_before = event.at + timedelta(seconds=delay)
     closed = _close(record, event.outcome, event.at, event.reason)
-    fresh = _fresh(closed, retries=record.retries + 1, not_before=not_before)
+    fresh = _fresh(closed, event.outcome, retries=record.retries + 1, not_before=not_before)
     return Transition(fresh, (Retry(record.key, not_before),))
 
 
@@ -236,27 +243,35 @@ def _vanished(record: TaskRecord, event: Vanished) -> Transition:
 def _rerun(record: TaskRecord, event: Rerun) -> Transition:
     if event.attempt is not None and event.attempt != record.attempt:
         return _same(record)
-    if not record.ended:
+    if record.outcome is None:
         raise _illegal(record, event, "it has not ended; cancel it first")
     if record.provisional and not event.force:
-        raise _illegal(record, event, "it may still be running where nobody sees it; --force starts it all the same")
-    fresh = _with(_fresh(record, retries=0, not_before=None), released=event.at)
+        raise _illegal(
+            record, event, "it may still be running where nobody sees it; --force starts it all the same"
+        )
+    fresh = _with(_fresh(record, record.outcome, retries=0, not_before=None), released=event.at)
     return Transition(fresh, (Enqueue(record.key, fresh.attempt),))
 
 
 def _close(record: TaskRecord, outcome: Outcome, at: datetime, reason: str | None) -> TaskRecord:
     status = {Outcome.CANCELLED: Status.CANCELLED, Outcome.LOST: Status.LOST}.get(outcome, Status.COMPLETE)
     return _with(
-        record, status=status, outcome=outcome, finished=at, reason=reason, claim=None, released=None, not_before=None
+        record,
+        status=status,
+        outcome=outcome,
+        finished=at,
+        reason=reason,
+        claim=None,
+        released=None,
+        not_before=None,
     )
 
 
-def _fresh(ended: TaskRecord, *, retries: int, not_before: datetime | None) -> TaskRecord:
+def _fresh(ended: TaskRecord, outcome: Outcome, *, retries: int, not_before: datetime | None) -> TaskRecord:
     """Move the ended attempt into the history and begin the next one, waiting for its release."""
-    assert ended.outcome is not None
     past = Attempt(
         attempt=ended.attempt,
-        outcome=ended.outcome,
+        outcome=outcome,
         worker=ended.worker,
         started=ended.started,
         finished=ended.finished,
@@ -287,7 +302,11 @@ def _late_report(record: TaskRecord, event: Ended) -> Transition:
     """A report on an earlier attempt corrects that attempt's line in the history and nothing else."""
     lines = list(record.attempts)
     for index, line in enumerate(lines):
-        if line.attempt == event.attempt and line.outcome is Outcome.LOST and event.outcome is not Outcome.LOST:
+        if (
+            line.attempt == event.attempt
+            and line.outcome is Outcome.LOST
+            and event.outcome is not Outcome.LOST
+        ):
             changes = {
                 "outcome": event.outcome,
                 "finished": event.at,

@@ -1,0 +1,82 @@
+"""A real local stack for the tests of whole commands: its own QME_HOME, the real `qme` in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Stack:
+    """Runs `qme` as a person would, against one QME_HOME."""
+
+    def __init__(self, home: Path, env: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        dropped = ("QME_", "NATS_")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+        self.env = {
+            **clean,
+            "QME_HOME": str(home),
+            "QME_SITE_CONFIG": str(home / "no-site-config"),
+            **(env or {}),
+        }
+
+    def command(self, *words: str) -> list[str]:
+        """The argv of a qme command in this interpreter's environment."""
+        return [sys.executable, "-m", "qme.cli", *words]
+
+    def qme(
+        self,
+        *words: str,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a qme command to its end."""
+        return subprocess.run(
+            self.command(*words),
+            cwd=cwd or self.home,
+            env={**self.env, **(env or {})},
+            input=(stdin or "").encode(),
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(
+        self, *words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a qme command and go on; its output comes unbuffered through pipes."""
+        return subprocess.Popen(
+            self.command(*words),
+            cwd=cwd or self.home,
+            env={**self.env, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def ok(self, *words: str, **options: Any) -> str:
+        """Run a qme command that must succeed and give its standard output."""
+        done = self.qme(*words, **options)
+        assert done.returncode == 0, f"qme {' '.join(words)}: {done.returncode} {done.stderr.decode()}"
+        return done.stdout.decode()
+
+    def lines(self, *words: str, **options: Any) -> list[str]:
+        """Standard output of a command that must succeed, by lines."""
+        return self.ok(*words, **options).split("\n")[:-1]
+
+    def record(self, uid: str) -> dict[str, Any]:
+        """A task's record as `qme get` prints it."""
+        found: dict[str, Any] = json.loads(self.ok("get", uid))
+        return found
+
+    def records(self, ids: list[str]) -> list[dict[str, Any]]:
+        """Several tasks' records as `qme ls --json` prints them."""
+        found: list[dict[str, Any]] = json.loads(self.ok("ls", *ids, "--json", "--limit", str(len(ids))))
+        return found
