@@ -61,7 +61,7 @@ RUNNING = (RELEASED, CLAIMED, STARTED)
 
 
 def ended(outcome: Outcome = Outcome.SUCCESS, attempt: int = 1, **data: object) -> Ended:
-    """The report of an attempt\'s end."""
+    """The report of an attempt's end."""
     return Ended(attempt, outcome, at(5), data=data)
 
 

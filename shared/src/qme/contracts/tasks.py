@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -97,7 +97,7 @@ class SentFile(_Stored):
 class TaskSpec(_Stored):
     """What was submitted; written once by a submitter, read by submitters and the pool's workers only."""
 
-    schema_: int = Field(SCHEMA, validation_alias="schema", serialization_alias="schema")
+    schema_: Annotated[int, Field(validation_alias="schema", serialization_alias="schema")] = SCHEMA
     uuid: str
     user: str  #: authenticated name of who asked
     argv: tuple[str, ...]
@@ -124,7 +124,7 @@ class TaskSpec(_Stored):
 class TaskRecord(_Stored):
     """What became of a task; the document that `qme get` prints."""
 
-    schema_: int = Field(SCHEMA, validation_alias="schema", serialization_alias="schema")
+    schema_: Annotated[int, Field(validation_alias="schema", serialization_alias="schema")] = SCHEMA
     uid: str
     executor: str
     pool: str
