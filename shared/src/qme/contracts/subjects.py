@@ -158,9 +158,9 @@ def log_subject(key: TaskKey, attempt: int, stream: str) -> str:
     return f"qme.logs.{key}.{attempt}.{stream}"
 
 
-def log_filter(uuid: str) -> str:
-    """All output of a task, whatever its executor, pool and attempt."""
-    return f"qme.logs.*.*.{uuid}.*.*"
+def log_filter(uuid: str, attempt: int | None = None, stream: str | None = None) -> str:
+    """Output of a task, whatever its executor and pool: all of it, or of one attempt or stream."""
+    return f"qme.logs.*.*.{uuid}.{attempt or '*'}.{stream or '*'}"
 
 
 @dataclass(frozen=True, slots=True)

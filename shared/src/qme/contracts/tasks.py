@@ -181,6 +181,13 @@ class QueueMessage(_Stored):
     attempt: int
 
 
+class LastTask(_Stored):
+    """The task that a user submitted last, from any host; key is the user's token, written by submitters."""
+
+    uuid: str
+    at: datetime
+
+
 #: headers on each write of a record, republished without the body as the event of that change
 HEADER_STATUS = "Qme-Status"
 HEADER_OUTCOME = "Qme-Outcome"
