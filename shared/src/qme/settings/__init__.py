@@ -1,0 +1,46 @@
+"""Settings: one table of options, five layers, and the origin of every value. Standard library only.
+
+`table` holds the options, `values` their kinds, `layers` the precedence, `files` the config file.
+No connection, log or process is made from here; whoever needs a setting is handed the loaded `Settings`.
+"""
+
+from qme.settings.layers import Loaded, Origin, load, load_executor_settings, set_value
+from qme.settings.table import ExecutorSettings, Option, Settings, option, optional, options
+from qme.settings.values import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    PATH,
+    TEXT,
+    Kind,
+    choice,
+    duration,
+    integer,
+    matching,
+    size,
+)
+
+__all__ = [
+    "BOOLEAN",
+    "INTEGER",
+    "NUMBER",
+    "PATH",
+    "TEXT",
+    "ExecutorSettings",
+    "Kind",
+    "Loaded",
+    "Option",
+    "Origin",
+    "Settings",
+    "choice",
+    "duration",
+    "integer",
+    "load",
+    "load_executor_settings",
+    "matching",
+    "option",
+    "optional",
+    "options",
+    "set_value",
+    "size",
+]
