@@ -1,0 +1,197 @@
+"""The page of a service: who is told what."""
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from qme.errors import SettingsError
+from qme.observe import peer
+from qme.observe.health import Page, serve
+from qme.observe.metrics import WorkerMetrics
+
+NOBODY = 65_534
+
+
+def yes() -> bool:
+    """All is well."""
+    return True
+
+
+def no() -> bool:
+    """It is not."""
+    return False
+
+
+def broken() -> bool:
+    """The check itself fails."""
+    raise RuntimeError("nats://ann:hunter2@hub")
+
+
+def page(
+    healthy: Callable[[], bool] = yes, ready: Callable[[], bool] = yes, token: str | None = None
+) -> Page:
+    """A worker's page."""
+    registry = CollectorRegistry()
+    WorkerMetrics(registry, "shell", 2)
+    return Page(registry, healthy, ready, token)
+
+
+def get(port: int, path: str, authorization: str | None = None) -> tuple[int, str]:
+    """Ask as this account; gives status and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Authorization": authorization} if authorization else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("check", "answer"), [(yes, (200, "ok\n")), (no, (503, "not ok\n")), (broken, (503, "not ok\n"))]
+)
+def test_healthz_and_readyz_say_ok_or_not_and_nothing_else(
+    check: Callable[[], bool], answer: tuple[int, str]
+) -> None:
+    """They are open to anybody, so they say nothing that anybody may not know."""
+    with serve(page(healthy=check), 0) as port:
+        assert (get(port, "/healthz?x=1"), get(port, "/readyz")) == (answer, (200, "ok\n"))
+    with serve(page(ready=check), 0) as port:
+        assert (get(port, "/healthz"), get(port, "/readyz")) == ((200, "ok\n"), answer)
+
+
+def test_metrics_are_served_to_our_own_account() -> None:
+    """A Prometheus of the same account needs no token."""
+    with serve(page(), 0) as port:
+        status, body = get(port, "/metrics")
+    assert status == 200
+    assert 'qme_worker_slots{executor="shell"} 2.0' in body
+
+
+@pytest.mark.parametrize(
+    ("token", "authorization", "status"),
+    [
+        (None, None, 403),
+        (None, "Bearer ", 403),
+        ("s3cret", None, 403),
+        ("s3cret", "Bearer wrong", 403),
+        ("s3cret", "Basic s3cret", 403),
+        ("s3cret", "Bearer s3cret", 200),
+    ],
+)
+def test_another_account_needs_the_token(
+    token: str | None, authorization: str | None, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loopback is no proof of anything on a machine that many people use."""
+    monkeypatch.setattr("qme.observe.health.peer_uid", lambda _connection: NOBODY)
+    with serve(page(token=token), 0) as port:
+        assert get(port, "/metrics", authorization)[0] == status
+
+
+def test_a_wrong_token_is_refused_even_from_our_own_account() -> None:
+    """Who brings a token is judged by it: a mistake in a scrape config shows at once."""
+    with serve(page(token="s3cret"), 0) as port:
+        assert get(port, "/metrics", "Bearer wrong")[0] == 403
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="platform: only root can become another account")
+def test_a_real_other_account_is_told_apart() -> None:
+    """The kernel says who connected, whatever the request claims."""
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if python is None:
+        pytest.skip("platform: no Python that every account may run")
+    program = (
+        "import http.client, sys\n"
+        "connection = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]), timeout=10)\n"
+        "connection.request('GET', '/metrics'); print(connection.getresponse().status)"
+    )
+    with serve(page(), 0) as port:
+        done = subprocess.run(
+            [python, "-c", program, str(port)],
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    assert done.stdout == "403\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("family", "bind", "connect"),
+    [
+        (socket.AF_INET, "127.0.0.1", (socket.AF_INET, "127.0.0.1")),
+        (socket.AF_INET6, "::1", (socket.AF_INET6, "::1")),
+        (socket.AF_INET6, "::", (socket.AF_INET, "127.0.0.1")),
+    ],
+    ids=["IPv4", "IPv6", "IPv4 on a socket for both"],
+)
+def test_the_peer_is_found_in_each_kind_of_address(family: int, bind: str, connect: tuple[int, str]) -> None:
+    """The kernel's tables spell addresses in three ways."""
+    try:
+        listener = socket.create_server((bind, 0), family=family, dualstack_ipv6=bind == "::")
+    except OSError:
+        pytest.skip("platform: no IPv6 here")
+    with listener, socket.socket(connect[0]) as client:
+        client.connect((connect[1], listener.getsockname()[1]))
+        served, _ = listener.accept()
+        with served:
+            assert peer.peer_uid(served) == os.getuid()
+
+
+def test_a_connection_that_has_ended_belongs_to_nobody() -> None:
+    """The kernel shows a closing socket as root's: it must not count as ours when we are root."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        served, _ = listener.accept()
+        client.close()
+        with served:
+            assert served.recv(1) == b""
+            assert peer.peer_uid(served) is None
+
+
+def test_unknown_paths_are_not_found() -> None:
+    """And name what there is."""
+    with serve(page(), 0) as port:
+        assert get(port, "/tasks") == (404, "/healthz /readyz /metrics\n")
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    """Exit code 2, with the setting to change."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(
+                SettingsError, match=f"^metrics_port: cannot listen on 127.0.0.1:{port}: Address already"
+            ),
+            serve(page(), port),
+        ):
+            pass
+
+
+def test_nothing_is_left_behind() -> None:
+    """The port is free again and the thread has ended."""
+    with serve(page(), 0) as port:
+        assert get(port, "/healthz")[0] == 200
+    assert "health" not in {thread.name for thread in threading.enumerate()}
+    with serve(page(), port):
+        pass
+
+
+def test_a_peer_that_hangs_up_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """Port scanners and impatient probes are nobody's news."""
+    with serve(page(), 0) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"\x16\x03\x01 no http\r\n\r\n")
+        assert get(port, "/healthz")[0] == 200
+    assert capfd.readouterr().err == ""
