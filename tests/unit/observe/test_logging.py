@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -199,6 +199,8 @@ VALUES = st.recursive(
 )
 
 
+@example(event="a.b", value=float("nan"))
+@example(event="a.b", value=[float("-inf")])
 @given(event=st.text(st.characters()), value=VALUES)
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_every_line_is_json(event: str, value: object) -> None:
