@@ -97,6 +97,9 @@ class Settings:
         1.0, duration(zero="always"), "the embedded NATS writes through to disk this often"
     )
     replicas: int = option(1, integer(1, 5), "copies of each stream on a cluster of NATS servers")
+    tasks_max_bytes: int = option(256 << 20, size(1 << 20), "the queue, all tasks together")
+    records_max_bytes: int = option(1 << 30, size(1 << 20), "task records, all together")
+    specs_max_bytes: int = option(1 << 30, size(1 << 20), "what was submitted, all tasks together")
     logs_max_age: float = option(7 * 86_400.0, duration(), "output stays on the bus for this long")
     logs_max_bytes: int = option(4 << 30, size(1 << 20), "output on the bus, all tasks together")
     events_max_age: float = option(30 * 86_400.0, duration(), "the audit trail stays for this long")
