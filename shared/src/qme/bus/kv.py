@@ -49,7 +49,12 @@ class Bucket(Generic[ModelT]):
         Raises RecordCorrupt.
         """
         message = await self._bus.last(self.stream, self._subject(key), leader=leader)
-        return None if message is None or _deleted(message) else self._entry(message)
+        return None if message is None or deleted(message) else self._entry(message)
+
+    async def look(self, key: str, *, leader: bool = False) -> Entry[ModelT] | Removed | Corrupt | None:
+        """Read a key as `get` does, but tell a deleted one and one that can't be read, with their revisions."""
+        message = await self._bus.last(self.stream, self._subject(key), leader=leader)
+        return None if message is None else self._seen(message)
 
     async def create(
         self,
@@ -85,7 +90,10 @@ class Bucket(Generic[ModelT]):
         return await self._append(key, value, None, None, ttl)
 
     async def delete(self, key: str, revision: int, *, keep_marker: float = 3600.0) -> None:
-        """Delete a key at a revision; the marker goes by itself after `keep_marker` seconds. Raises Conflict."""
+        """Delete a key at a revision; the marker goes by itself after `keep_marker` seconds. Raises Conflict.
+
+        Revision 0 puts the marker where no key is, so that nobody can create it meanwhile.
+        """
         await self._bus.append(
             self._subject(key), b"", expect=Expect(revision), headers={OPERATION: DELETED}, ttl=keep_marker
         )
@@ -99,16 +107,19 @@ class Bucket(Generic[ModelT]):
         record hides no other.
         """
         async for message in self._bus.read(self.stream, self._subject(pattern), start=start):
-            if _deleted(message):
-                yield Removed(subjects.bucket_key(self._name, message.subject), message.seq)
-                continue
-            try:
-                yield self._entry(message)
-            except RecordCorrupt as error:
-                yield Corrupt(subjects.bucket_key(self._name, message.subject), message.seq, error.message)
+            yield self._seen(message)
 
     def _subject(self, key: str) -> str:
         return subjects.bucket_subject(self._name, key)
+
+    def _seen(self, message: Message) -> Entry[ModelT] | Removed | Corrupt:
+        key = subjects.bucket_key(self._name, message.subject)
+        if deleted(message):
+            return Removed(key, message.seq)
+        try:
+            return self._entry(message)
+        except RecordCorrupt as error:
+            return Corrupt(key, message.seq, error.message)
 
     def _entry(self, message: Message) -> Entry[ModelT]:
         key = subjects.bucket_key(self._name, message.subject)
@@ -150,5 +161,6 @@ class Corrupt:
     problem: str
 
 
-def _deleted(message: Message) -> bool:
+def deleted(message: Message) -> bool:
+    """Tell whether a bucket's message is the marker of a deleted key."""
     return OPERATION in message.headers or "Nats-Marker-Reason" in message.headers

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from qme.contracts.tasks import RetryPolicy, SentFile, TaskRecord
 
-#: bytes of one request on the control plane
+#: bytes of one request on the control plane that names several tasks; one for a single task holds its files as well
 MAX_REQUEST = 256 * 1024
 #: bytes of one stored spec, sent files included
 MAX_SPEC = 768 * 1024
@@ -20,6 +20,11 @@ MAX_SPEC = 768 * 1024
 MAX_FILES = 512 * 1024
 #: bytes of one stored record
 MAX_RECORD = 64 * 1024
+#: tasks in one request
+MAX_ITEMS = 1000
+
+#: header by which a dashboard names the person it asks for: the request then counts as that person's
+HEADER_BEHALF = "Qme-On-Behalf-Of"
 
 
 class _Wire(BaseModel):

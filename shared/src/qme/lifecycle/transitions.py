@@ -34,6 +34,12 @@ KEPT_ATTEMPTS = 20
 KEPT_REASON = 120
 
 
+#: characters of the command kept in a record, which is for display; the spec has all its words
+KEPT_COMMAND = 16_384
+#: seconds before a retry, however often the delay has been multiplied
+LONGEST_DELAY = 86_400.0
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """The record after the event and what must be done once it is written, in this order."""
@@ -52,7 +58,7 @@ def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
         uid=key.taskid,
         executor=key.executor,
         pool=key.pool,
-        command=spec.command,
+        command=_shortened(spec.command),
         user=spec.user,
         message=spec.message,
         labels=spec.labels,
@@ -62,6 +68,10 @@ def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
         env=tuple(sorted(spec.env)),
         files=files,
     )
+
+
+def _shortened(command: str) -> str:
+    return command if len(command) <= KEPT_COMMAND else command[:KEPT_COMMAND] + "…"
 
 
 def advance(record: TaskRecord, event: Event) -> Transition:
@@ -226,7 +236,7 @@ def _retries(record: TaskRecord, outcome: Outcome) -> bool:
 
 
 def _next_attempt(record: TaskRecord, event: Ended) -> Transition:
-    delay = record.retry.delay * record.retry.backoff**record.retries
+    delay = min(record.retry.delay * record.retry.backoff**record.retries, LONGEST_DELAY)
     not_before = event.at + timedelta(seconds=delay)
     closed = _close(record, event.outcome, event.at, event.reason)
     fresh = _fresh(closed, event.outcome, retries=record.retries + 1, not_before=not_before)
