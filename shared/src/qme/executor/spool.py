@@ -1,0 +1,149 @@
+"""One worker's spool: the folder in which its identity, its attempts and their output live through every restart.
+
+    worker.lock worker-id keeper.lock keeper.sock keeper.log
+    tasks/<uuid>.<attempt>/start stdout stderr exit workdir/
+
+Layout, reading and cleaning only: tokens and exit records are written by the keeper, output by the commands.
+Everything is 0700 or 0600, since output and environment of a command are its user's alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from qme.contracts.subjects import is_uuid
+from qme.errors import QmeError
+from qme.executor.attempts import AttemptDir, Exit, Token
+from qme.executor.processes import is_alive
+
+__all__ = ["AttemptDir", "Exit", "Spool", "SpoolBusy", "Token"]
+
+_ATTEMPT = re.compile(r"([0-9a-f-]{36})\.([1-9][0-9]{0,8})\Z")
+
+
+class SpoolBusy(QmeError):
+    """Another worker uses this spool; stop it first, or give this one a spool of its own."""
+
+    code = "spool_busy"
+
+
+class Spool:
+    """The spool of one worker. Made where it is missing; OSError when that is not possible."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tasks = path / "tasks"
+        self._trash = path / "trash"
+        self._lock: int | None = None
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+        self.tasks.mkdir(mode=0o700, exist_ok=True)
+
+    def lock(self) -> None:
+        """Hold the spool until this process ends, however it ends. Raises SpoolBusy while another worker has it."""
+        fd = os.open(self.path / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise SpoolBusy(
+                f"another worker uses the spool {self.path}; stop it first, or give this one a spool of its own"
+            ) from None
+        self._lock = fd
+
+    def unlock(self) -> None:
+        """Let go of the spool."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def worker_id(self) -> str:
+        """The worker's name for as long as its spool lives: ``<host>-<6 hex>``, a plain subject token."""
+        file = self.path / "worker-id"
+        try:
+            return file.read_text().strip()
+        except FileNotFoundError:
+            host = re.sub(r"[^a-z0-9_-]+", "-", socket.gethostname().split(".")[0].lower())[:32]
+            # Linked into place whole: of two that start together, both read the name of the one that was first.
+            draft = self.path / f"worker-id.{secrets.token_hex(4)}"
+            draft.touch(mode=0o600)
+            draft.write_text(f"{host}-{secrets.token_hex(3)}\n")
+            try:
+                file.hardlink_to(draft)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+            return file.read_text().strip()
+
+    def attempt(self, uuid: str, attempt: int) -> AttemptDir:
+        """Name the folder of an attempt, which need not exist. Raises ValueError for what can't be an attempt."""
+        if not is_uuid(uuid) or attempt < 1:
+            raise ValueError(f"not an attempt: {uuid}.{attempt}")
+        return AttemptDir(self.tasks / f"{uuid}.{attempt}", uuid, attempt)
+
+    def __iter__(self) -> Iterator[AttemptDir]:
+        for path in sorted(self.tasks.iterdir()):
+            if found := _ATTEMPT.match(path.name):
+                yield AttemptDir(path, found[1], int(found[2]))
+
+    def clean(
+        self, now: float, keep_seconds: float, ceiling_bytes: int, keep: Collection[tuple[str, int]] = ()
+    ) -> int:
+        """Make room; the number of attempts removed or emptied. Safe to repeat; blocks, and may take long.
+
+        Attempts older than `keep_seconds` go whole. While the rest is over the ceiling, the oldest ended ones lose
+        their output and working folder but not their token: it has to refuse a second start even when the bus has
+        forgotten, say after a power cut, that they ever ran. Those in `keep` (uuid, attempt) stay as they are: give
+        every attempt whose record is not final yet. What has no exit record is never emptied, and goes by age only
+        once nothing of it runs.
+        """
+        shutil.rmtree(self._trash, ignore_errors=True)
+        candidates: list[tuple[float, int, AttemptDir]] = []
+        touched = total = 0
+        for folder in self:
+            exit_known = folder.read_exit() is not None
+            since = (folder.exit if exit_known else folder.path).stat().st_mtime
+            spared = (folder.uuid, folder.attempt) in keep or not (exit_known or self._is_dead(folder))
+            if not spared and since < now - keep_seconds:
+                self._remove(folder.path)
+                touched += 1
+                continue
+            size = folder.size()
+            total += size
+            if exit_known and not spared:
+                candidates.append((since, size, folder))
+        for _, size, folder in sorted(candidates, key=lambda candidate: candidate[0]):
+            if total <= ceiling_bytes:
+                break
+            for path in (folder.stdout, folder.stderr, folder.workdir):
+                self._remove(path)
+            total -= size - folder.size()
+            touched += 1
+        return touched
+
+    def _is_dead(self, folder: AttemptDir) -> bool:
+        token = folder.read_token()
+        return token is None or token.identity is None or not is_alive(token.identity)
+
+    def _remove(self, path: Path) -> None:
+        """Remove a file or a tree, whatever modes the command left in it; first out of sight in one step."""
+        if not path.exists():
+            return
+        self._trash.mkdir(mode=0o700, exist_ok=True)
+        gone = self._trash / f"{path.name}.{secrets.token_hex(4)}"
+        path.rename(gone)
+        for parent, _, _ in os.walk(gone):
+            os.chmod(parent, 0o700)  # noqa: PTH101 -- os.walk gives text
+        if gone.is_dir():
+            shutil.rmtree(gone, ignore_errors=True)
+        else:
+            gone.unlink()
