@@ -1,0 +1,87 @@
+"""`qme exec`: an executor's actions.
+
+Three forms: EXECUTOR lists them, ACTION runs one on the last task, ID ACTION on any.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable
+
+from qme.cli.context import Context
+from qme.cli.parsing import Arguments, Parser, pair
+from qme.cli.raw import Sink
+from qme.cli.table import Table
+from qme.cli.verbs import Verb
+from qme.client import AsyncClient, Chunk, Gap
+from qme.contracts.executors import ActionInfo
+from qme.contracts.output import STDERR, STDOUT
+from qme.contracts.tasks import TaskRecord
+from qme.errors import InvalidRequest, NotFound
+
+_STREAMS = {"output": STDOUT, "error": STDERR}
+
+
+def arguments(parser: Parser) -> None:
+    """One or two words, and the action's own arguments."""
+    parser.add_argument("words", nargs="+", metavar="EXECUTOR | [ID] ACTION [KEY=VALUE...]")
+
+
+async def act(args: Arguments, context: Context) -> int:
+    """List actions or run one, and print its answer: text as it is, all else as JSON."""
+    given = dict(pair(word) for word in args.words[1:] if "=" in word)
+    words = [word for word in args.words if "=" not in word or word == args.words[0]]
+    async with context.client() as client:
+        if len(words) == 1:
+            actions = await _actions_of_executor(client, words[0])
+            if actions is not None:
+                return _list(actions)
+        *ids, name = words
+        if len(ids) > 1:
+            raise NotFound(f"one task and one action, not {len(words)} words")
+        record = await client.get(ids[0] if ids else None, output=False)
+        return await _run(client, record, name, given)
+
+
+async def _actions_of_executor(client: AsyncClient, name: str) -> Iterable[ActionInfo] | None:
+    for known in await client.executors():
+        if known.definition.executor == name:
+            return known.definition.actions
+    return None
+
+
+def _list(actions: Iterable[ActionInfo]) -> int:
+    table = Table([("ACTION", 10), ("", 0)])
+    for info in actions:
+        table.row(info.name, info.help)
+    return 0
+
+
+async def _run(client: AsyncClient, record: TaskRecord, name: str, given: dict[str, str]) -> int:
+    is_remote = {info.name: info.remote for info in await client.actions(record)}
+    if name in _STREAMS and is_remote.get(name) is False:
+        # As bytes and piece by piece: an action's answer would be all of it as one text.
+        sink = Sink(merged=True)
+        async for piece in _pieces(client, record, _STREAMS[name], given):
+            await sink.take(piece, record)
+        return 0
+    answer = await client.run_action(record, name, given)
+    if isinstance(answer, str):
+        print(answer, end="" if answer.endswith("\n") else "\n")
+    elif answer is not None:
+        print(json.dumps(answer, ensure_ascii=False, indent=2))
+    return 0
+
+
+def _pieces(
+    client: AsyncClient, record: TaskRecord, stream: str, given: dict[str, str]
+) -> AsyncIterator[Chunk | Gap]:
+    """Read the log stream; from ``offset=N`` on the worker's spool, which has what was too much for it."""
+    if not given:
+        return client.output(record.uuid, attempt=record.attempt, streams=(stream,)).stored(record)
+    if given.keys() != {"offset"} or not given["offset"].isdigit():
+        raise InvalidRequest("all that it can be told is offset=N, a number of bytes")
+    return client.spooled(record, stream, int(given["offset"]))
+
+
+VERBS = {"exec": Verb(arguments, act)}

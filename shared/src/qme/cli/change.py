@@ -1,0 +1,69 @@
+"""`qme cancel` and `rerun`: ask for a change of tasks, and say what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qme.cli.context import Context, say
+from qme.cli.parsing import Arguments, Parser
+from qme.cli.verbs import Verb
+from qme.contracts.messages import Result
+from qme.errors import from_wire
+
+
+def cancel_arguments(parser: Parser) -> None:
+    """Which tasks, and why."""
+    parser.add_argument("ids", nargs="+", metavar="ID")
+    parser.add_argument("--reason", metavar="TEXT", help="kept in the record")
+    add_admin(parser)
+
+
+async def cancel(args: Arguments, context: Context) -> int:
+    """End tasks; one that has ended already is no error."""
+    async with context.client() as client:
+        targets = await client.targets(args.ids)
+        return report(await client.control.cancel(targets, reason=args.reason, admin=args.admin), "cancelled")
+
+
+def rerun_arguments(parser: Parser) -> None:
+    """Which tasks."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="default: your last task")
+    parser.add_argument("--force", action="store_true", help="also one that is lost and may still be running")
+    add_admin(parser)
+
+
+async def rerun(args: Arguments, context: Context) -> int:
+    """Start another attempt of ended tasks, and print their ids."""
+    async with context.client() as client:
+        targets = await client.targets(args.ids or ["last"])
+        results = await client.control.rerun(targets, force=args.force, admin=args.admin)
+    for result in results:
+        if result.error is None:
+            print(result.taskid or result.uuid)
+    return report(results, None)
+
+
+def add_admin(parser: Parser) -> None:
+    """Take the word by which an operator acts on others' tasks: never by accident."""
+    parser.add_argument("--admin", action="store_true", help="as an operator, also others' tasks")
+
+
+def report(results: Sequence[Result], done: str | None) -> int:
+    """Say what became of each task (`done` where nothing more is known); give the first error's exit code."""
+    code = 0
+    for result in results:
+        name = result.taskid or result.uuid
+        if result.error is not None:
+            error = from_wire(result.error)
+            code = code or error.exit_code
+            say(error.message if name[-36:] in error.message else f"{name}: {error.message}")
+        elif result.note:
+            say(result.note if name[-36:] in result.note else f"{name}: {result.note}")
+        elif result.already:
+            say(f"{name}: nothing was left to do")
+        elif done:
+            say(f"{name}: {done}")
+    return code
+
+
+VERBS = {"cancel": Verb(cancel_arguments, cancel), "rerun": Verb(rerun_arguments, rerun)}

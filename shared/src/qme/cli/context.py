@@ -1,0 +1,63 @@
+"""What every verb is handed: settings, a client, a voice. No verb's logic."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qme.client import AsyncClient
+    from qme.settings import Loaded, Settings
+
+
+@dataclass
+class Context:
+    """One command line. `strict`: the exit code is a command's own, so that qme's own failures are 125."""
+
+    flags: dict[str, str | None] = field(default_factory=dict)
+    strict: bool = False
+
+    @cached_property
+    def loaded(self) -> Loaded[Settings]:
+        """The settings with their origins. Raises SettingsError."""
+        from qme.settings import load
+
+        return load(self.flags)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings. Raises SettingsError."""
+        return self.loaded.settings
+
+    def client(self) -> AbstractAsyncContextManager[AsyncClient]:
+        """Connect to the bus, or to the local stack, which is started where there is none."""
+        from qme.client.connect import connect
+
+        return connect(self.settings, name="cli")
+
+    def is_debugging(self) -> bool:
+        """Tell whether tracebacks are wanted; looks by itself, since settings may be what is broken."""
+        said = self.flags.get("log_level") or os.environ.get("QME_LOG_LEVEL") or ""
+        return said.lower() == "debug"
+
+
+def say(text: str) -> None:
+    """Tell a person something, on stderr."""
+    print(f"qme: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def detaching(text: str) -> Iterator[None]:
+    """Where Ctrl-C leaves a task alone: say how to come back to it."""
+    from asyncio import CancelledError
+
+    try:
+        yield
+    except CancelledError:  # what asyncio.run makes of Ctrl-C
+        say(text)
+        raise

@@ -1,0 +1,74 @@
+"""`qme doctor`: looks at each part between here and a worker, and says which one does not answer."""
+
+from __future__ import annotations
+
+import time
+
+from qme.cli.context import Context
+from qme.cli.parsing import Arguments, Parser
+from qme.cli.table import Table
+from qme.cli.verbs import Verb
+from qme.client import AsyncClient
+from qme.contracts import subjects
+from qme.errors import NotFound, QmeError
+
+
+def arguments(_: Parser) -> None:
+    """None."""
+
+
+async def doctor(_: Arguments, context: Context) -> int:
+    """Print one line for each part; exit with the first problem's code."""
+    table = Table([("PART", 10), ("STATE", 8), ("", 0)])
+    try:
+        settings = context.settings
+        where = "a bus of the site" if settings.nats_url else "the local stack"
+        table.row("settings", "ok", f"home {settings.home}, {where}")
+        begin = time.perf_counter()
+        async with context.client() as client:
+            table.row("bus", "ok", f"connected as {client.user} in {_ms(begin)}")
+            return await _beyond(client, table)
+    except QmeError as error:
+        table.row("settings" if error.code == "settings" else "bus", "problem", error.message)
+        return error.exit_code
+
+
+async def _beyond(client: AsyncClient, table: Table) -> int:
+    code = 0
+    for part, check in (("records", _records), ("submitter", _submitter), ("workers", _workers)):
+        try:
+            table.row(part, "ok", await check(client))
+        except QmeError as error:
+            table.row(part, "problem", error.message)
+            code = code or error.exit_code
+    return code
+
+
+async def _records(client: AsyncClient) -> str:
+    begin = time.perf_counter()
+    state = await client.bus.state(subjects.bucket_stream(subjects.BUCKET_TASKS))
+    limit = f" of {state.max_bytes >> 20} MiB" if state.max_bytes else ""
+    return f"{state.messages} records, {state.bytes >> 20} MiB{limit}; answered in {_ms(begin)}"
+
+
+async def _submitter(client: AsyncClient) -> str:
+    begin = time.perf_counter()
+    reply = await client.match(["true"])
+    return f"answered in {_ms(begin)}; `true` would go to {reply.executor or 'nobody'}: {reply.why}"
+
+
+async def _workers(client: AsyncClient) -> str:
+    known = await client.executors()
+    alive = [
+        f"{one.definition.executor}/{one.definition.pool} {len(one.workers)}" for one in known if one.workers
+    ]
+    if not alive:
+        raise NotFound("no worker is alive; `qme worker NAME` runs one")
+    return ", ".join(alive)
+
+
+def _ms(begin: float) -> str:
+    return f"{(time.perf_counter() - begin) * 1000:.0f} ms"
+
+
+VERBS = {"doctor": Verb(arguments, doctor)}

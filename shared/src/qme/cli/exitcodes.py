@@ -1,0 +1,50 @@
+"""From what became of tasks to an exit code: a pure table.
+
+run, and wait or submit --wait of one task: the command's own code; 128+n signal, 124 timeout, 137 out of memory,
+125 where qme itself failed, and where nobody knows the code: cancelled before it started, lost.
+All else: 0 ok, 1 a task failed, 2 usage, 3 not found, 4 permission, 5 bus unreachable, 6 no executor matches,
+7 cancelled, 8 lost, 9 wait timed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qme.contracts.tasks import Outcome, TaskRecord
+
+OWN_FAILURE = 125
+DETACHED = 130
+PIPE = 141  #: 128 + SIGPIPE, what a shell shows for a program whose reader has gone
+TIMEOUT = 124
+OUT_OF_MEMORY = 137
+FAILED, CANCELLED, LOST, WAIT_TIMED_OUT = 1, 7, 8, 9
+
+
+def of_one(record: TaskRecord) -> int:
+    """Give the exit code of a task that has ended, as its command's own."""
+    code = record.data.get("returncode")
+    own = _shell_code(code) if isinstance(code, int) else None
+    match record.outcome:
+        case Outcome.SUCCESS:
+            return 0
+        case Outcome.TIMEOUT:
+            return TIMEOUT
+        case Outcome.OUT_OF_MEMORY:
+            return OUT_OF_MEMORY
+        case Outcome.LOST:
+            return OWN_FAILURE
+        case Outcome.CANCELLED:
+            return OWN_FAILURE if own is None else own or FAILED
+        case _:
+            return own or FAILED
+
+
+def of_many(records: Iterable[TaskRecord]) -> int:
+    """Give the exit code of several tasks that have ended: that of the worst."""
+    codes: dict[Outcome | None, int] = {Outcome.SUCCESS: 0, Outcome.CANCELLED: CANCELLED, Outcome.LOST: LOST}
+    return max((codes.get(record.outcome, FAILED) for record in records), default=0)
+
+
+def _shell_code(code: int) -> int:
+    """Spell a return code as a shell does: a signal is 128 + its number, and eight bits are all there is."""
+    return 128 - code if code < 0 else code & 0xFF

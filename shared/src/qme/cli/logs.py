@@ -1,0 +1,46 @@
+"""`qme logs`: a task's output, as the bytes that the command wrote."""
+
+from __future__ import annotations
+
+from qme.cli.context import Context, detaching
+from qme.cli.parsing import Arguments, Parser, count
+from qme.cli.raw import Sink
+from qme.cli.verbs import Verb
+from qme.contracts.output import STDERR, STDOUT, STREAMS
+from qme.errors import InvalidRequest
+
+
+def arguments(parser: Parser) -> None:
+    """Which task, which streams, and whether to stay."""
+    parser.add_argument("id", nargs="?", metavar="ID", help="default: your last task")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the task has ended")
+    streams = parser.add_mutually_exclusive_group()
+    streams.add_argument("--stderr", action="store_true", help="its stderr instead of its stdout")
+    streams.add_argument("--both", action="store_true", help="both, each to the stream of its name")
+    parser.add_argument(
+        "--attempt", metavar="N", type=count, help="that attempt's (default: the current one's)"
+    )
+
+
+async def logs(args: Arguments, context: Context) -> int:
+    """Write the bytes; say what is missing."""
+    streams = STREAMS if args.both else (STDERR,) if args.stderr else (STDOUT,)
+    sink = Sink(merged=not args.both)
+    async with context.client() as client:
+        record = await client.get(args.id, output=False)
+        if args.attempt is not None and not 1 <= args.attempt <= record.attempt:
+            raise InvalidRequest(f"{record.uid} has attempts 1 to {record.attempt}, not {args.attempt}")
+        output = client.output(record.uuid, attempt=args.attempt, streams=streams)
+        if not args.follow:
+            async for piece in output.stored(record):
+                await sink.take(piece, record)
+            return 0
+        with detaching(f"detached; the task goes on: `qme logs -f {record.uid}` follows it again"):
+            async with output.following() as pieces:
+                now = await client.records.find(record.uuid, leader=True)
+                async for piece in pieces(now or record):
+                    await sink.take(piece, output.record)
+    return 0
+
+
+VERBS = {"logs": Verb(arguments, logs)}

@@ -1,0 +1,74 @@
+"""What `run` and `submit` can say about a task: the options, and what the client is told of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from qme.cli.parsing import Arguments, Parser, count, pair, seconds
+from qme.client.submission import Options
+from qme.errors import InvalidRequest
+
+
+def add(parser: Parser) -> None:
+    """Add the options."""
+    add_option = parser.add_argument
+    add_option("-m", "--message", metavar="TEXT", help="a note that is kept with the task")
+    add_option("--executor", metavar="NAME", help="the executor that shall run it")
+    add_option("--pool", metavar="NAME", help="the pool (account and cluster) that shall run it")
+    add_option(
+        "--label", metavar="KEY=VALUE", type=pair, action="append", default=[], help="mark it; repeatable"
+    )
+    add_option(
+        "--env", metavar="NAME[=VALUE]", action="append", default=[], help="set a variable; repeatable"
+    )
+    add_option("--cwd", metavar="DIR", help="folder it runs in (default: this one, if the worker has it)")
+    add_option(
+        "--timeout", metavar="TIME", type=seconds, help="end it after this much run time, such as 90 or 2h"
+    )
+    add_option(
+        "--retries", metavar="N", type=count, default=0, help="run it again if it fails, up to N times"
+    )
+    add_option("--key", metavar="KEY", help="the same key gives the same task again instead of a second one")
+    add_option(
+        "--send",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="lay this file into its folder; repeatable",
+    )
+    add_option("--stdin", metavar="FILE", help="what it reads from stdin; - sends ours (default: nothing)")
+
+
+def read(args: Arguments) -> Options:
+    """Give the options to the client. Raises InvalidRequest for files and variables that aren't there."""
+    return Options(
+        message=args.message,
+        executor=args.executor,
+        pool=args.pool,
+        labels=dict(args.label),
+        env=dict(_variable(text) for text in args.env),
+        cwd=args.cwd,
+        timeout=args.timeout,
+        retries=args.retries,
+        key=args.key,
+        send=args.send,
+        stdin=None if args.stdin is None else _content(args.stdin),
+    )
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name:
+        raise InvalidRequest(f"--env {text!r} is not of the form NAME=VALUE or NAME")
+    if not equals and name not in os.environ:
+        raise InvalidRequest(f"--env {name}: no such variable here; NAME=VALUE sets one")
+    return name, value if equals else os.environ[name]
+
+
+def _content(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"can't read --stdin {name}: {error.strerror}") from error

@@ -1,0 +1,64 @@
+"""Command lines: one parser per verb, whose errors are one line, and the kinds of values that several verbs take."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from qme.errors import InvalidRequest
+
+Arguments = argparse.Namespace
+
+
+class Parser(argparse.ArgumentParser):
+    """A verb's parser. Raises InvalidRequest where argparse would print its usage and exit."""
+
+    def __init__(self, prog: str, summary: str) -> None:
+        super().__init__(prog=prog, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise InvalidRequest(f"{message}; see `{self.prog} --help`")
+
+
+def add_command(parser: Parser) -> None:
+    """Take the rest of the line as a command: whatever follows its first word is the command's own."""
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="CMD", help="the command and its arguments"
+    )
+
+
+def command_of(args: Arguments) -> list[str]:
+    """Give the command's words. Raises InvalidRequest when there are none."""
+    words: list[str] = list(args.command)
+    if words[:1] == ["--"]:
+        words = words[1:]
+    if not words:
+        raise InvalidRequest("there is no command; give one, such as `qme run echo hello moto`")
+    return words
+
+
+def seconds(text: str) -> float:
+    """Read a time span, such as 30, 5m or 7d."""
+    from qme.settings import duration
+
+    kind = duration()
+    try:
+        return kind.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {kind.allowed}") from None
+
+
+def count(text: str) -> int:
+    """Read a number from 0 on."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Read ``key=value``."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
+    return key, value

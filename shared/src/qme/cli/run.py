@@ -1,0 +1,53 @@
+"""`qme run`: submit a command, show its output as it is written, and exit with its code."""
+
+from __future__ import annotations
+
+from qme.cli import exitcodes, options
+from qme.cli.context import Context, detaching, say
+from qme.cli.parsing import Arguments, Parser, add_command, command_of
+from qme.cli.raw import Sink
+from qme.cli.verbs import Verb
+from qme.client.control import checked
+from qme.contracts.tasks import Outcome, TaskRecord
+
+
+def arguments(parser: Parser) -> None:
+    """Options stand before the command; whatever follows its first word is the command's own."""
+    options.add(parser)
+    add_command(parser)
+
+
+async def run(args: Arguments, context: Context) -> int:
+    """Listen first, submit then: nothing can be missed, and nothing is read twice."""
+    command, wishes = command_of(args), options.read(args)
+    async with context.client() as client:
+        task = client.prepare(command, wishes)
+        output = client.output(task.uuid)
+        sink = Sink()
+        uuid = task.uuid
+        with detaching(
+            f"detached; the task goes on: `qme logs -f {uuid}`, `qme wait {uuid}`, `qme cancel {uuid}`"
+        ):
+            async with output.following() as pieces:
+                async for result in client.submit_many([task]):
+                    if checked(result).note:
+                        say(str(result.note))
+                # With a key of the user's own, the task may be one that has run long since.
+                before = await client.records.find(uuid, leader=True) if wishes.key else None
+                async for piece in pieces(before):
+                    await sink.take(piece, output.record)
+    assert output.record is not None  # noqa: S101 - the pieces end with the final record
+    explain(output.record)
+    return exitcodes.of_one(output.record)
+
+
+def explain(record: TaskRecord) -> None:
+    """Say how a task ended where its exit code does not: a command that ran to its end is not spoken over."""
+    if record.outcome in (Outcome.SUCCESS, Outcome.FAILED) and "returncode" in record.data:
+        return
+    doubt = ", but its worker may still come back and tell otherwise" if record.provisional else ""
+    reason = f": {record.reason}" if record.reason else ""
+    say(f"{record.uid} ended as {record.outcome}{reason}{doubt}")
+
+
+VERBS = {"run": Verb(arguments, run)}

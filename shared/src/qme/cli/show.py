@@ -1,0 +1,185 @@
+"""`qme ls`, `get` and `search`: what there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from qme.cli.context import Context, say
+from qme.cli.parsing import Arguments, Parser, count, pair
+from qme.cli.table import Table, age, stamp
+from qme.cli.verbs import Verb
+from qme.client import AsyncClient, Listing, Wanted
+from qme.client.selectors import parse as parse_id
+from qme.contracts.output import NAMES
+from qme.contracts.tasks import Outcome, Status, TaskRecord
+from qme.errors import InvalidRequest, NotFound
+
+#: digits of an id that tables show: its end, since its beginning is a time
+_SHOWN = 8
+_WORDS = {*Status, *Outcome}
+
+
+def ls_arguments(parser: Parser) -> None:
+    """Which tasks, and how to write them."""
+    parser.add_argument("targets", nargs="*", metavar="EXECUTOR|ID", help="only these")
+    parser.add_argument(
+        "--status", metavar="WORD", action="append", default=[], help="a status or an outcome; repeatable"
+    )
+    parser.add_argument(
+        "--label", metavar="KEY=VALUE", type=pair, action="append", default=[], help="with this label"
+    )
+    _whose(parser)
+    parser.add_argument(
+        "--limit", metavar="N", type=count, default=50, help="the newest N (default 50; 0: all)"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON array of records, without their output")
+    form.add_argument("--jsonl", action="store_true", help="the same, one record a line")
+
+
+async def ls(args: Arguments, context: Context) -> int:
+    """List tasks, newest first."""
+    unknown = [word for word in args.status if word not in _WORDS]
+    if unknown:
+        raise InvalidRequest(f"no status {unknown[0]!r}; there are: {', '.join(sorted(_WORDS))}")
+    async with context.client() as client:
+        listing = await _listing(client, args)
+    for problem in listing.unreadable:
+        say(problem)
+    if args.json:
+        print(json.dumps([_plain(record) for record in listing.records], ensure_ascii=False, indent=1))
+    elif args.jsonl:
+        for record in listing.records:
+            print(json.dumps(_plain(record), ensure_ascii=False))
+    else:
+        _print(listing.records, is_shared=args.all_users)
+        if listing.more:
+            say(f"the newest {args.limit}; --limit 0 lists all")
+    return 0
+
+
+def get_arguments(parser: Parser) -> None:
+    """Which task."""
+    parser.add_argument("id", nargs="?", metavar="ID", help="default: your last task")
+
+
+async def get(args: Arguments, context: Context) -> int:
+    """Print a task's record, with its output up to 64 KiB of each stream."""
+    async with context.client() as client:
+        print((await client.get(args.id)).model_dump_json(indent=2))
+    return 0
+
+
+def search_arguments(parser: Parser) -> None:
+    """What to look for."""
+    parser.add_argument("query", metavar="QUERY", help="regular expression (RE2), upper and lower case alike")
+    _whose(parser)
+    parser.add_argument("--jsonl", action="store_true", help="one JSON record a line, without its output")
+
+
+async def search(args: Arguments, context: Context) -> int:
+    """List the tasks in whose command, message or data the expression is found, as they are found."""
+    table = _Tasks(is_shared=args.all_users)
+    async with context.client() as client:
+        async for record in client.search(args.query, Wanted(user=_user(client, args))):
+            if args.jsonl:
+                print(json.dumps(_plain(record), ensure_ascii=False), flush=True)
+            else:
+                table.row(record)
+    return 0
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+def _whose(parser: Parser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--user", metavar="NAME", help="tasks of this user instead of your own")
+    group.add_argument("--all-users", action="store_true", help="everybody's tasks")
+
+
+def _user(client: AsyncClient, args: Arguments) -> str | None:
+    return None if args.all_users else args.user or client.user
+
+
+async def _listing(client: AsyncClient, args: Arguments) -> Listing:
+    wanted = Wanted(user=_user(client, args), statuses=frozenset(args.status), labels=dict(args.label))
+    if not args.targets:
+        return await client.list(wanted, args.limit or None)
+    found: dict[str, TaskRecord] = {}
+    problems: list[str] = []
+    more = False
+    for target in args.targets:
+        record = await _task(client, target)
+        if record is not None:
+            found[record.uuid] = record
+            continue
+        part = await client.list(
+            Wanted(executor=target, user=wanted.user, statuses=wanted.statuses, labels=wanted.labels),
+            args.limit or None,
+        )
+        if not part.records and target not in {
+            known.definition.executor for known in await client.executors()
+        }:
+            raise NotFound(f"there is no task or executor {target!r}")
+        found.update((record.uuid, record) for record in part.records)
+        problems += part.unreadable
+        more = more or part.more
+    newest = sorted(found.values(), key=lambda record: (record.created, record.uuid), reverse=True)
+    return Listing(newest, more, problems)
+
+
+async def _task(client: AsyncClient, target: str) -> TaskRecord | None:
+    """Give the task that a word names; None where it can only be an executor's name."""
+    try:
+        parse_id(target)
+    except InvalidRequest:
+        return await client.records.last() if target == "last" else None
+    try:
+        return await client.records.need(target)
+    except NotFound:
+        return None
+
+
+def _plain(record: TaskRecord) -> dict[str, object]:
+    left_out = {names.excerpt for names in NAMES.values()}
+    return record.model_dump(mode="json", exclude={"data": left_out})
+
+
+def _print(records: Iterable[TaskRecord], *, is_shared: bool) -> None:
+    table = _Tasks(is_shared=is_shared)
+    for record in records:
+        table.row(record)
+
+
+class _Tasks:
+    """The table of tasks: short on a terminal, whole ids and times elsewhere."""
+
+    def __init__(self, *, is_shared: bool) -> None:
+        user = [("USER", 8)] if is_shared else []
+        columns = [("ID", _SHOWN), ("EXECUTOR", 8), ("STATE", 9), ("AGE", 4), *user, ("COMMAND", 7)]
+        self._is_shared = is_shared
+        self._table = Table(columns)
+        if not self._table.is_terminal:
+            self._table = Table([*columns[:-1], ("MESSAGE", 0), columns[-1]])
+
+    def row(self, record: TaskRecord) -> None:
+        user = [record.user] if self._is_shared else []
+        state = str(record.outcome or record.status)
+        if self._table.is_terminal:
+            said = f"[{record.message}] " if record.message else ""
+            age_now = age(record.created)
+            self._table.row(
+                record.uuid[-_SHOWN:], record.executor, state, age_now, *user, said + record.command
+            )
+        else:
+            created = stamp(record.created)
+            self._table.row(
+                record.uid, record.executor, state, created, *user, record.message or "", record.command
+            )
+
+
+VERBS = {
+    "ls": Verb(ls_arguments, ls),
+    "get": Verb(get_arguments, get),
+    "search": Verb(search_arguments, search),
+}

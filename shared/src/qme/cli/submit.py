@@ -1,0 +1,118 @@
+"""`qme submit`: hand commands over and print their tasks' ids."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from qme.cli import exitcodes, options
+from qme.cli.context import Context, detaching, say
+from qme.cli.parsing import Arguments, Parser, add_command, command_of
+from qme.cli.run import explain
+from qme.cli.verbs import Verb
+from qme.client import AsyncClient
+from qme.contracts.messages import Result, Submission
+from qme.contracts.tasks import TaskRecord
+from qme.errors import InvalidRequest, NotFound, from_wire
+
+
+def arguments(parser: Parser) -> None:
+    """The options of `run`, and those for many commands."""
+    options.add(parser)
+    parser.add_argument(
+        "--file", metavar="LIST", help="submit each line of this file (- for stdin) as a command"
+    )
+    parser.add_argument("--wait", action="store_true", help="wait until it has ended, and exit with its code")
+    parser.add_argument("--json", action="store_true", help="print records as JSON lines instead of ids")
+    add_command(parser)
+
+
+async def submit(args: Arguments, context: Context) -> int:
+    """Print one line for each task, as it is accepted."""
+    commands = _commands(args)
+    context.strict = args.wait and args.file is None
+    wishes = options.read(args)
+    async with context.client() as client:
+        tasks = [client.prepare(command, wishes) for _, command in commands]
+        accepted, code = await _submit(client, tasks, commands, args)
+        if not args.wait:
+            return code
+        return await _wait(client, accepted, context, args) or code
+
+
+async def _submit(
+    client: AsyncClient,
+    tasks: Sequence[Submission],
+    commands: Sequence[tuple[int, str | list[str]]],
+    args: Arguments,
+) -> tuple[list[Result], int]:
+    accepted: list[Result] = []
+    code, at = 0, 0
+    async for result in client.submit_many(tasks):
+        line, at = commands[at][0], at + 1
+        if result.error is not None:
+            error = from_wire(result.error)
+            if args.file is None:
+                raise error
+            say(f"line {line}: {error.message}")
+            code = code or error.exit_code
+            continue
+        accepted.append(result)
+        if result.note:
+            say(result.note)
+        if not (args.wait and args.json):
+            print(_shown(result, args), flush=True)
+    return accepted, code
+
+
+async def _wait(client: AsyncClient, accepted: Sequence[Result], context: Context, args: Arguments) -> int:
+    uuids = [result.uuid for result in accepted]
+    ended: list[TaskRecord] = []
+    with detaching(f"detached; {'it goes' if context.strict else 'they go'} on: `qme wait ID` waits again"):
+        async for done in client.ended(uuids):
+            if done.record is None:
+                raise NotFound(f"the task {done.uuid} has been cleared")
+            ended.append(done.record)
+            if args.json:
+                print(done.record.model_dump_json(), flush=True)
+            if context.strict:
+                explain(done.record)
+    return exitcodes.of_one(ended[0]) if context.strict else exitcodes.of_many(ended)
+
+
+def _shown(result: Result, args: Arguments) -> str:
+    if args.json and result.record is not None:
+        return result.record.model_dump_json()
+    return result.taskid or result.uuid
+
+
+def _commands(args: Arguments) -> list[tuple[int, str | list[str]]]:
+    """Give the commands with their line numbers."""
+    if args.file is None:
+        return [(1, command_of(args))]
+    if args.command:
+        raise InvalidRequest("give a command or --file, not both")
+    if args.key:
+        raise InvalidRequest("--key names one task, --file submits many")
+    commands: list[tuple[int, str | list[str]]] = list(_lines(args.file))
+    if not commands:
+        raise InvalidRequest(f"there is no command in {args.file}")
+    return commands
+
+
+def _lines(name: str) -> Iterator[tuple[int, str]]:
+    try:
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        text = raw.decode()
+    except OSError as error:
+        raise InvalidRequest(f"can't read --file {name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"can't read --file {name}: it is not UTF-8 text") from error
+    for number, line in enumerate(text.split("\n"), 1):
+        command = line.strip()
+        if command and not command.startswith("#"):
+            yield number, command
+
+
+VERBS = {"submit": Verb(arguments, submit)}

@@ -1,0 +1,198 @@
+"""`AsyncClient`: every verb that people have, over one connection. Decides nothing; its neighbours do the work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from qme.bus.kv import Corrupt
+from qme.bus.port import Bus
+from qme.client import excerpt, executors, listing, waiting
+from qme.client.control import Control, checked
+from qme.client.listing import Listing, Wanted
+from qme.client.output import Output
+from qme.client.pieces import Chunk
+from qme.client.records import Records
+from qme.client.submission import Options, prepare
+from qme.client.words import argv_of, needs_shell
+from qme.contracts import subjects
+from qme.contracts.executors import ActionInfo
+from qme.contracts.messages import MatchReply, Result, Results, Submission, Target
+from qme.contracts.output import STREAMS
+from qme.contracts.tasks import HEADER_ATTEMPT, HEADER_BY, HEADER_OUTCOME, HEADER_STATUS, TaskRecord
+from qme.errors import RecordCorrupt, WaitTimedOut
+from qme.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A line of a task's audit trail."""
+
+    at: datetime | None
+    taskid: str
+    attempt: str
+    status: str
+    outcome: str
+    by: str
+
+
+class AsyncClient:
+    """What a program can do with tasks; not thread-safe, and bound to the event loop that its bus was made in.
+
+    Ids are what a person may write: whole, or a unique part (see `qme.client.selectors`). Methods raise `QmeError`s
+    only. Those that change something may be repeated: see `Control`.
+    """
+
+    def __init__(self, bus: Bus, settings: Settings) -> None:
+        self.bus = bus
+        self.settings = settings
+        self.records = Records(bus)
+        self.control = Control(bus, settings)
+
+    @property
+    def user(self) -> str:
+        """The name that this connection acts as, as records have it."""
+        return subjects.untoken(self.bus.user)
+
+    # -- submit ------------------------------------------------------------------------------------------------------
+    def prepare(self, command: str | Sequence[str], options: Options | None = None) -> Submission:
+        """Make a submission of a command. Its uuid is the task's, so one may listen before submitting."""
+        options = options or Options()
+        submission = prepare(command, options, user=self.bus.user, host=self.settings.host)
+        if options.pool is None and self.settings.pool is not None:
+            return submission.model_copy(update={"pool": self.settings.pool})
+        return submission
+
+    async def submit(self, command: str | Sequence[str], options: Options | None = None) -> Result:
+        """Submit one command. Raises the refusal, such as NoExecutorMatches."""
+        async for result in self.submit_many([self.prepare(command, options)]):
+            return checked(result)
+        raise AssertionError("a submission without a result")
+
+    def submit_many(self, tasks: Iterable[Submission]) -> AsyncIterator[Result]:
+        """Submit tasks; gives their results in order as they come. A refused one is a result with `error`."""
+        return self.control.submit(tasks)
+
+    # -- read --------------------------------------------------------------------------------------------------------
+    async def get(self, task: str | None = None, *, output: bool = True) -> TaskRecord:
+        """Give a task's record, this user's last one's without an id; with its output, up to 64 KiB of each stream."""
+        record = await (self.records.last() if task is None else self.records.need(task))
+        return await self.with_output(record) if output else record
+
+    async def with_output(self, record: TaskRecord) -> TaskRecord:
+        """Give a record with its output from the log stream, up to 64 KiB of each stream."""
+        return await excerpt.filled(self.bus, record)
+
+    async def list(self, wanted: Wanted | None = None, limit: int | None = None) -> Listing:
+        """List records, newest first."""
+        return await listing.newest(self.bus, wanted or Wanted(), limit)
+
+    def stream(self, wanted: Wanted | None = None) -> AsyncIterator[TaskRecord | Corrupt]:
+        """Give all records, in the order of their last change, one by one."""
+        return listing.stream(self.bus, wanted or Wanted())
+
+    async def search(self, query: str, wanted: Wanted | None = None) -> AsyncIterator[TaskRecord]:
+        """Give the records in which a regular expression is found. Raises InvalidRequest for a bad one."""
+        from qme.client import searching  # re2
+
+        found = searching.matcher(query)
+        async for item in self.stream(wanted):
+            if isinstance(item, TaskRecord) and found(item):
+                yield item
+
+    async def events(self, task: str) -> AsyncIterator[Change]:
+        """Give a task's audit trail, oldest first, also of one that has been cleared."""
+        key = await self.records.resolve(task)
+        async for message in self.bus.read(subjects.EVENTS, subjects.event_filter(key.uuid)):
+            executor, _, uuid = message.subject.split(".")[2:5]
+            say = message.headers.get
+            status = say(HEADER_STATUS) or "cleared"
+            yield Change(
+                message.time,
+                f"{executor}-{uuid}",
+                say(HEADER_ATTEMPT, ""),
+                status,
+                say(HEADER_OUTCOME, ""),
+                say(HEADER_BY, ""),
+            )
+
+    # -- wait and watch ----------------------------------------------------------------------------------------------
+    def ended(self, uuids: Iterable[str]) -> AsyncIterator[waiting.Ended]:
+        """Give tasks (by uuid) as they end."""
+        return waiting.ended(self.bus, uuids)
+
+    async def wait(self, tasks: Sequence[str], timeout: float | None = None) -> Sequence[TaskRecord | None]:
+        """Wait until all have ended; gives their records in order, None for one that was cleared meanwhile.
+
+        Raises WaitTimedOut after `timeout` seconds; the tasks go on.
+        """
+        uuids = [(await self.records.need(task)).uuid for task in tasks]
+        found: dict[str, TaskRecord | None] = {}
+        try:
+            async with asyncio.timeout(timeout):
+                async for done in self.ended(uuids):
+                    found[done.uuid] = done.record
+        except TimeoutError:
+            left = len(set(uuids) - found.keys())
+            raise WaitTimedOut(f"{left} of {len(uuids)} tasks have not ended after {timeout:g} s") from None
+        return [found[uuid] for uuid in uuids]
+
+    def output(self, uuid: str, *, attempt: int | None = None, streams: tuple[str, ...] = STREAMS) -> Output:
+        """Give a reader of a task's output, stored or live."""
+        return Output(self.bus, uuid, attempt=attempt, streams=streams)
+
+    # -- change ------------------------------------------------------------------------------------------------------
+    async def targets(self, tasks: Iterable[str], *, unreadable: bool = False) -> Sequence[Target]:
+        """Name tasks with the attempt that stands now; `unreadable` takes records that can't be read, too."""
+        return [await self._target(task, unreadable) for task in tasks]
+
+    async def _target(self, task: str, unreadable: bool) -> Target:
+        try:
+            record = await self.records.need(task)
+        except RecordCorrupt:
+            if not unreadable:
+                raise
+            return Target(uuid=(await self.records.resolve(task)).uuid)
+        return Target(uuid=record.uuid, attempt=record.attempt)
+
+    # -- executors ---------------------------------------------------------------------------------------------------
+    async def match(
+        self, command: str | Sequence[str], *, executor: str | None = None, pool: str | None = None
+    ) -> MatchReply:
+        """Explain where a command would go, without submitting it."""
+        argv = argv_of(command)
+        pool = pool or self.settings.pool
+        return await self.control.match(argv, shell=needs_shell(argv), executor=executor, pool=pool)
+
+    async def executors(self) -> Sequence[executors.Known]:
+        """List the executors with their workers."""
+        return await executors.known(self.bus)
+
+    async def forget(self, executor: str, pool: str | None = None) -> Results:
+        """Remove an executor's definition (operators)."""
+        return await self.control.on_executor("forget", executor, pool)
+
+    async def approve(self, executor: str, pool: str | None = None) -> Results:
+        """Let an executor of a shared pool take its users' commands (operators)."""
+        return await self.control.on_executor("approve", executor, pool)
+
+    async def actions(self, record: TaskRecord) -> Sequence[ActionInfo]:
+        """List the actions that a task has."""
+        from qme.client import actions
+
+        return await actions.of(self.bus, record)
+
+    async def run_action(self, record: TaskRecord, name: str, args: Mapping[str, Any] | None = None) -> Any:
+        """Run an action on a task and give its answer, which is JSON."""
+        from qme.client import actions
+
+        return await actions.run(self.bus, self.settings, record, name, args)
+
+    def spooled(self, record: TaskRecord, stream: str, offset: int) -> AsyncIterator[Chunk]:
+        """Give output from an offset on as its worker has it: also what was too much for the log stream."""
+        from qme.client import actions
+
+        return actions.spooled(self.bus, self.settings, record, stream, offset)

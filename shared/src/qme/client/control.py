@@ -1,0 +1,176 @@
+"""Requests to the submitters: made once, repeated under the same id until answered. No reading of records here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from qme.bus.port import Bus
+from qme.client.submission import new_uuid
+from qme.contracts import subjects
+from qme.contracts.messages import (
+    MAX_ITEMS,
+    MAX_REQUEST,
+    CancelTasks,
+    ClearTasks,
+    ExecutorRequest,
+    MatchReply,
+    MatchRequest,
+    Request,
+    RerunTasks,
+    Result,
+    Results,
+    Submission,
+    SubmitRequest,
+    Target,
+)
+from qme.errors import BusUnavailable, NotFound, QmeError, from_wire
+from qme.settings import Settings
+
+ReplyT = TypeVar("ReplyT", bound=BaseModel)
+
+#: bytes of a request that are not its tasks
+_FRAME = 1024
+#: the first pause before a service that is not there is asked again, and the longest
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+
+class Control:
+    """The control plane as one user sees it.
+
+    Every request may be repeated as it is: a submission brings its uuid, the others name the attempt that was
+    seen, so a second one answers "already". `admin` asks as an operator, which the bus allows operators only.
+    Each method raises what the submitters answered with, or BusUnavailable when none did in time; what concerns
+    one task only stands in its `Result`.
+    """
+
+    def __init__(self, bus: Bus, settings: Settings) -> None:
+        self._bus = bus
+        self._settings = settings
+
+    async def submit(self, tasks: Iterable[Submission]) -> AsyncIterator[Result]:
+        """Submit tasks, in batches that a request can hold; gives each one's result in order, as answers come."""
+        for batch in batches(tasks):
+            request = SubmitRequest(**self._frame(), tasks=tuple(batch))
+            for result in (await self._ask("submit", request, Results)).results:
+                yield result
+
+    async def cancel(
+        self, targets: Sequence[Target], *, reason: str | None = None, admin: bool = False
+    ) -> list[Result]:
+        """End tasks that are queued or running."""
+        return await self._on_tasks("cancel", CancelTasks, targets, admin, reason=reason)
+
+    async def rerun(
+        self, targets: Sequence[Target], *, force: bool = False, admin: bool = False
+    ) -> list[Result]:
+        """Start another attempt of tasks that have ended."""
+        return await self._on_tasks("rerun", RerunTasks, targets, admin, force=force)
+
+    async def clear(
+        self, targets: Sequence[Target], *, cancel: bool = False, force: bool = False, admin: bool = False
+    ) -> list[Result]:
+        """Remove ended tasks."""
+        return await self._on_tasks("clear", ClearTasks, targets, admin, cancel=cancel, force=force)
+
+    async def match(
+        self, argv: tuple[str, ...], *, shell: bool, executor: str | None, pool: str | None
+    ) -> MatchReply:
+        """Explain where a command would go."""
+        request = MatchRequest(**self._frame(), argv=argv, shell=shell, executor=executor, pool=pool)
+        return await self._ask("match", request, MatchReply)
+
+    async def on_executor(self, verb: str, executor: str, pool: str | None) -> Results:
+        """Ask for `forget` or `approve` of a definition; always as an operator."""
+        request = ExecutorRequest(**self._frame(), executor=executor, pool=pool)
+        return await self._ask(verb, request, Results, admin=True)
+
+    async def _on_tasks(
+        self,
+        verb: str,
+        kind: type[CancelTasks | RerunTasks | ClearTasks],
+        targets: Sequence[Target],
+        admin: bool,
+        **fields: Any,
+    ) -> list[Result]:
+        results: list[Result] = []
+        for at in range(0, len(targets), MAX_ITEMS):
+            request = kind(**self._frame(), targets=tuple(targets[at : at + MAX_ITEMS]), **fields)
+            results += (await self._ask(verb, request, Results, admin=admin)).results
+        return results
+
+    def _frame(self) -> dict[str, Any]:
+        expires = datetime.now(UTC) + timedelta(seconds=self._settings.request_timeout)
+        return {"id": new_uuid(), "expires": expires, "client": self._settings.host}
+
+    async def _ask(self, verb: str, request: Request, reply: type[ReplyT], *, admin: bool = False) -> ReplyT:
+        subject = subjects.api_subject(self._bus.user, verb, admin=admin)
+        answer = await self._answer(subject, request.model_dump_json(exclude_defaults=True).encode())
+        return decoded(answer, reply)
+
+    async def _answer(self, subject: str, data: bytes) -> bytes:
+        clock = asyncio.get_running_loop().time
+        begin, pause = clock(), _FIRST_PAUSE
+        patience = self._settings.request_timeout
+        while True:
+            try:
+                # Two tries fit, so that an answer lost with a dying submitter costs half of the patience.
+                left = begin + patience - clock()
+                return await self._bus.request(subject, data, timeout=min(patience / 2, left))
+            except NotFound as error:
+                limit = min(patience, self._settings.publish_retry)
+                if clock() + pause >= begin + limit:
+                    raise _unserved(limit) from error
+            except BusUnavailable:
+                if clock() + pause >= begin + patience:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def decoded(answer: bytes, reply: type[ReplyT]) -> ReplyT:
+    """Read a service's answer. Raises the error that it sent, QmeError for what can't be read."""
+    refuse(answer)
+    try:
+        return reply.model_validate_json(answer)
+    except ValidationError as error:
+        raise QmeError(f"the answer of the service can't be read: {answer[:80]!r}") from error
+
+
+def refuse(answer: bytes) -> None:
+    """Raise the error if a service answered with one."""
+    if answer.startswith(b'{"error"'):
+        raise from_wire(json.loads(answer)["error"])
+
+
+def checked(result: Result) -> Result:
+    """Give a result that is no error. Raises the error that stands in it."""
+    if result.error is not None:
+        raise from_wire(result.error)
+    return result
+
+
+def batches(tasks: Iterable[Submission]) -> Iterator[list[Submission]]:
+    """Split tasks so that each request stays within its limit; a task larger than that goes alone."""
+    batch: list[Submission] = []
+    size = _FRAME
+    for task in tasks:
+        own = len(task.model_dump_json(exclude_defaults=True).encode()) + 1
+        if batch and (size + own > MAX_REQUEST or len(batch) == MAX_ITEMS):
+            yield batch
+            batch, size = [], _FRAME
+        batch.append(task)
+        size += own
+    if batch:
+        yield batch
+
+
+def _unserved(seconds: float) -> BusUnavailable:
+    return BusUnavailable(
+        f"no submitter has answered for {seconds:g} s; `qme doctor` looks for one, `qme status` shows the local one"
+    )

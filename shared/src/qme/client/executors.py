@@ -1,0 +1,65 @@
+"""Who runs tasks: the definitions, approvals and heartbeats in the bucket of executors, put together. Reading only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from qme.bus.kv import Bucket, Entry
+from qme.bus.port import Bus
+from qme.contracts import subjects
+from qme.contracts.executors import Approval, Definition, Heartbeat
+from qme.contracts.tasks import TaskRecord
+
+#: a worker that missed this many heartbeats is not counted as alive (its key expires then, too)
+_MISSED = 3
+
+
+@dataclass(slots=True)
+class Known:
+    """An executor in a pool."""
+
+    definition: Definition
+    approval: Approval | None = None
+    workers: list[Heartbeat] = field(default_factory=list)  #: those alive
+
+    @property
+    def approved(self) -> bool:
+        """Commands of other users may go there."""
+        if self.definition.personal:
+            return True
+        return self.approval is not None and self.approval.covers(self.definition)
+
+
+async def known(bus: Bus) -> list[Known]:
+    """List the executors by name and pool, each with the workers that are alive. What can't be read is left out."""
+    found: dict[tuple[str, str], Known] = {}
+    async for definition in Bucket(bus, subjects.BUCKET_EXECUTORS, Definition).scan("def.*.*"):
+        if isinstance(definition, Entry):
+            found[definition.value.executor, definition.value.pool] = Known(definition.value)
+    async for approval in Bucket(bus, subjects.BUCKET_EXECUTORS, Approval).scan("ok.*.*"):
+        _, executor, pool = approval.key.split(".")
+        if isinstance(approval, Entry) and (executor, pool) in found:
+            found[executor, pool].approval = approval.value
+    for beat in await heartbeats(bus):
+        if (beat.executor, beat.pool) in found:
+            found[beat.executor, beat.pool].workers.append(beat)
+    return [found[place] for place in sorted(found)]
+
+
+async def heartbeats(bus: Bus, executor: str = "*", pool: str = "*") -> list[Heartbeat]:
+    """List the workers that are alive, those of one executor and pool where these are given."""
+    bucket = Bucket(bus, subjects.BUCKET_EXECUTORS, Heartbeat)
+    now = datetime.now(UTC)
+    return [
+        item.value
+        async for item in bucket.scan(subjects.heartbeat_key(executor, pool, "*"))
+        if isinstance(item, Entry) and now - item.value.at < timedelta(seconds=_MISSED * item.value.interval)
+    ]
+
+
+async def definition_of(bus: Bus, record: TaskRecord) -> Definition | None:
+    """Give the definition of the executor that a task went to; None when it was forgotten."""
+    bucket = Bucket(bus, subjects.BUCKET_EXECUTORS, Definition)
+    entry = await bucket.get(subjects.definition_key(record.executor, record.pool))
+    return None if entry is None else entry.value

@@ -1,0 +1,75 @@
+"""Finds task records: by uuid, by what a person wrote, the user's last one. Lists and searches are in `listing`."""
+
+from __future__ import annotations
+
+from qme.bus.kv import Bucket, deleted
+from qme.bus.port import Bus
+from qme.client import selectors
+from qme.contracts import subjects
+from qme.contracts.subjects import TaskKey
+from qme.contracts.tasks import LastTask, TaskRecord
+from qme.errors import NotFound
+
+#: candidates for a part of an id that are read to see whether they still exist
+_READ_AT_MOST = 16
+
+
+class Records:
+    """The task bucket as readers see it."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._tasks = Bucket(bus, subjects.BUCKET_TASKS, TaskRecord)
+        self._users = Bucket(bus, subjects.BUCKET_USERS, LastTask)
+
+    async def find(self, uuid: str, *, leader: bool = False) -> TaskRecord | None:
+        """Give the record of a uuid, None when there is none. Raises RecordCorrupt."""
+        entry = await self._tasks.get(subjects.any_key(uuid), leader=leader)
+        return None if entry is None else entry.value
+
+    async def need(self, text: str) -> TaskRecord:
+        """Give the record of the task that a person named.
+
+        Raises InvalidRequest for what can't be an id, NotFound, `selectors.Ambiguous`, RecordCorrupt.
+        """
+        if text == selectors.LAST:
+            return await self.last()
+        key = await self.resolve(text)
+        # "No such task" is an answer that people act on, so it is the leader's.
+        record = await self.find(key.uuid) or await self.find(key.uuid, leader=True)
+        if record is None or key.executor not in ("*", record.executor):
+            raise selectors.missing(text)
+        return record
+
+    async def resolve(self, text: str) -> TaskKey:
+        """Give the key of the task that a person named; executor and pool are ``*`` where the text says none.
+
+        A whole uuid is taken as it is; a part of one is looked up. Errors as in `need`, but for RecordCorrupt.
+        """
+        selector = selectors.parse(text)
+        if selector.uuid is not None:
+            return TaskKey(selector.executor or "*", "*", selector.uuid)
+        pattern = subjects.bucket_subject(subjects.BUCKET_TASKS, "*.*.*")
+        names = await self._bus.subjects(subjects.bucket_stream(subjects.BUCKET_TASKS), pattern)
+        keys = (TaskKey.parse(subjects.bucket_key(subjects.BUCKET_TASKS, name)) for name in names)
+        fitting = [key for key in keys if selector.fits(key)]
+        if 1 < len(fitting) <= _READ_AT_MOST:
+            fitting = [key for key in fitting if await self._exists(key)]
+        return selectors.choose(selector, fitting)
+
+    async def last(self) -> TaskRecord:
+        """Give the task that this user submitted last, from any host. Raises NotFound."""
+        entry = await self._users.get(self._bus.user)
+        if entry is None:
+            raise NotFound("you have submitted no task yet; `qme run CMD` does")
+        uuid = entry.value.uuid
+        record = await self.find(uuid) or await self.find(uuid, leader=True)
+        if record is None:
+            raise NotFound("your last task has been cleared; `qme ls` lists those there are")
+        return record
+
+    async def _exists(self, key: TaskKey) -> bool:
+        """Tell whether the name in the bucket is a record and not the marker of a deleted one."""
+        subject = subjects.bucket_subject(subjects.BUCKET_TASKS, str(key))
+        message = await self._bus.last(subjects.bucket_stream(subjects.BUCKET_TASKS), subject)
+        return message is not None and not deleted(message)

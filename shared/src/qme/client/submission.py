@@ -1,0 +1,122 @@
+"""Makes a submission out of what a person gave: words, files, folder, environment. Reads local files; no bus here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uuid_utils
+
+from qme.client import words
+from qme.contracts import subjects
+from qme.contracts.messages import MAX_FILES, Submission
+from qme.contracts.tasks import RetryPolicy, SentFile
+from qme.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What may be said about a task besides its command; the defaults are those of `qme submit`."""
+
+    message: str | None = None
+    executor: str | None = None
+    pool: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None  #: None: where this process stands, if the worker has that folder
+    timeout: float | None = None  #: seconds of run time
+    retries: int = 0
+    key: str | None = None  #: the same key gives the same task
+    send: Sequence[str | Path] = ()  #: files that travel along
+    stdin: bytes | None = None
+
+
+def prepare(command: str | Sequence[str], options: Options, *, user: str, host: str) -> Submission:
+    """Make the submission, with a new uuid or the one that belongs to the user's key.
+
+    ``user`` is the token that the connection acts as. Raises InvalidRequest for words that can't travel, and for files
+    that can't be read or are too much together.
+    """
+    argv = words.argv_of(command)
+    cwd = os.path.abspath(options.cwd) if options.cwd else working_directory()  # noqa: PTH100 - keeps links
+    files = tuple(_sent(Path(path)) for path in options.send)
+    stdin = None if options.stdin is None else _packed("stdin", options.stdin, 0o600)
+    _check_size(files if stdin is None else (*files, stdin))
+    return Submission(
+        uuid=subjects.keyed_uuid(user, options.key) if options.key else new_uuid(),
+        argv=argv,
+        shell=words.needs_shell(argv, cwd),
+        cwd=cwd,
+        cwd_given=options.cwd is not None,
+        umask=_umask(),
+        env=dict(options.env),
+        files=files,
+        stdin=stdin,
+        timeout=options.timeout,
+        retry=RetryPolicy(limit=options.retries),
+        message=options.message,
+        labels=dict(options.labels),
+        key=options.key,
+        executor=options.executor,
+        pool=options.pool,
+        host=host,
+    )
+
+
+def new_uuid() -> str:
+    """Make a uuid whose beginning grows with time (version 7), so that ids sort by age."""
+    return str(uuid_utils.uuid7())
+
+
+def working_directory() -> str | None:
+    """Give the present folder as the shell names it (links kept: a site mounts by those names); None if it is gone."""
+    try:
+        here = os.getcwd()  # noqa: PTH109
+        named = os.environ.get("PWD", "")
+        if os.path.isabs(named) and os.path.samefile(named, here):  # noqa: PTH117, PTH121
+            return named
+    except OSError:
+        return None
+    return here
+
+
+def _umask() -> int | None:
+    # os.umask can only read by writing, which other threads would notice.
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
+            return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), None)
+    except OSError:
+        return None
+
+
+def _sent(path: Path) -> SentFile:
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise InvalidRequest(f"can't send {path}: not a regular file")
+        if about.st_size > MAX_FILES:
+            raise InvalidRequest(f"can't send {path}: {about.st_size} bytes, the limit is {MAX_FILES}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"can't send {path}: {error.strerror}") from error
+    inside = not path.is_absolute() and ".." not in path.parts
+    return _packed(path.as_posix() if inside else path.name, content, stat.S_IMODE(about.st_mode) & 0o777)
+
+
+def _packed(name: str, content: bytes, mode: int) -> SentFile:
+    digest = hashlib.sha256(content).hexdigest()
+    return SentFile(name=name, content=base64.b64encode(content).decode(), mode=mode, sha256=digest)
+
+
+def _check_size(files: Sequence[SentFile]) -> None:
+    total = sum(len(sent.content) * 3 // 4 - sent.content[-2:].count("=") for sent in files)
+    if total > MAX_FILES:
+        raise InvalidRequest(f"the files to send have {total} bytes together, the limit is {MAX_FILES}")
+    names = [sent.name for sent in files]
+    if len(set(names)) < len(names):
+        raise InvalidRequest(f"two files to send have the same name: {', '.join(sorted(names))}")

@@ -1,0 +1,69 @@
+"""Waits for tasks to end, by their events: subscribes first, reads then, and reads again whenever an event may be lost.
+
+Nothing is polled but once in a long silence (`following.SILENCE`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from qme.bus.port import Bus, Message
+from qme.client.following import patient
+from qme.client.records import Records
+from qme.contracts import subjects
+from qme.contracts.tasks import HEADER_OUTCOME, HEADER_STATUS, TaskRecord
+
+#: above this many tasks, one subscription to everybody's events is cheaper than one each
+_SUBSCRIPTIONS = 200
+#: records read at the same time
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that has ended; `record` is None for one that does not exist (any more)."""
+
+    uuid: str
+    record: TaskRecord | None
+
+
+async def ended(bus: Bus, uuids: Iterable[str]) -> AsyncIterator[Ended]:
+    """Give each task once, as it ends, until all have. A provisionally lost one counts as ended."""
+    pending = dict.fromkeys(uuids)
+    records = Records(bus)
+    few = len(pending) <= _SUBSCRIPTIONS
+    filters = [subjects.event_filter(uuid) for uuid in pending] if few else [subjects.event_filter("*")]
+    async with bus.follow(*filters) as messages:
+        async for done in _look(records, pending):
+            yield done
+        if not pending:
+            return
+        async for message in patient(messages):
+            suspects = list(pending) if message is None else _suspects(message, pending)
+            async for done in _look(records, pending, suspects):
+                yield done
+            if not pending:
+                return
+
+
+def _suspects(event: Message, pending: dict[str, None]) -> list[str]:
+    uuid = event.subject.rpartition(".")[2]
+    if uuid not in pending or (HEADER_STATUS in event.headers and HEADER_OUTCOME not in event.headers):
+        return []
+    return [uuid]
+
+
+async def _look(
+    records: Records, pending: dict[str, None], suspects: list[str] | None = None
+) -> AsyncIterator[Ended]:
+    """Read the records, at the leader: what it does not show as ended, an event that is still to come will tell."""
+    uuids = list(pending) if suspects is None else suspects
+    for at in range(0, len(uuids), _AT_ONCE):
+        some = uuids[at : at + _AT_ONCE]
+        found = await asyncio.gather(*(records.find(uuid, leader=True) for uuid in some))
+        for uuid, record in zip(some, found, strict=True):
+            if record is None or record.ended:
+                pending.pop(uuid)
+                yield Ended(uuid, record)
