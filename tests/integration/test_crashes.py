@@ -1,0 +1,124 @@
+"""kill -9 of each part while a command runs: it goes on, is started once, and its record ends right."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.integration.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of these tests' own, since they break it."""
+    own = Stack(tmp_path_factory.mktemp("fragile"))
+    own.ok("up", "--detach")
+    yield own
+    own.qme("down", "--cancel")
+
+
+def processes(stack: Stack, *words: str) -> list[psutil.Process]:
+    """Processes of this stack whose command line holds all the words; found by their QME_HOME, never by name alone."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = " ".join(process.cmdline())
+            ours = process.environ().get("QME_HOME") == str(stack.home) or str(stack.home) in line
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if ours and all(word in line for word in words) and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+def until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something holds; fail when it doesn't in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def slow_task(stack: Stack, marks: Path) -> str:
+    """A task that notes each of its starts in a file, then takes two seconds; running when this returns."""
+    uid = stack.ok("submit", "sh", "-c", f"echo $$ >> {marks}; echo begun; sleep 2; echo ended").strip()
+    until(marks.exists)
+    return uid
+
+
+VICTIMS = {
+    "worker": ("worker", "shell"),
+    "submitter": ("qme_submitter",),
+    "nats-server": ("nats-server",),
+    "supervisor": ("qme.local",),
+}
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_kill_9_while_a_command_runs(victim: str, fragile: Stack, tmp_path: Path) -> None:
+    """The output is whole, the exit code right, and the command was started once."""
+    marks = tmp_path / "marks"
+    uid = slow_task(fragile, marks)
+    (process, *others) = processes(fragile, *VICTIMS[victim])
+    assert not others, "which one is it?"
+    process.send_signal(signal.SIGKILL)
+    done = fragile.qme("wait", uid, "--timeout", "40")
+    assert done.returncode == 0, done.stderr
+    assert fragile.ok("logs", uid) == "begun\nended\n"
+    assert len(marks.read_text().split()) == 1
+    assert fragile.record(uid)["attempt"] == 1
+
+
+def test_kill_9_of_everything_at_once(fragile: Stack, tmp_path: Path) -> None:
+    """All services die together; the next command brings them back, and the keeper kept the task."""
+    marks = tmp_path / "marks"
+    uid = slow_task(fragile, marks)
+    for words in ("supervisor", "worker", "submitter", "nats-server"):
+        for process in processes(fragile, *VICTIMS[words]):
+            process.send_signal(signal.SIGKILL)
+    done = fragile.qme("wait", uid, "--timeout", "40")
+    assert done.returncode == 0, done.stderr
+    assert fragile.ok("logs", uid) == "begun\nended\n"
+    assert len(marks.read_text().split()) == 1
+
+
+def test_kill_9_of_the_keeper_is_lost_and_says_so(fragile: Stack, tmp_path: Path) -> None:
+    """Nobody can know how a command ended whose parent died; it is not started again."""
+    marks = tmp_path / "marks"
+    uid = slow_task(fragile, marks)
+    (keeper,) = processes(fragile, "keeper")
+    keeper.send_signal(signal.SIGKILL)
+    done = fragile.qme("wait", uid, "--timeout", "40")
+    assert done.returncode == 125
+    record = fragile.record(uid)
+    assert (record["status"], record["outcome"]) == ("lost", "lost")
+    assert "keeper" in record["reason"]
+    assert len(marks.read_text().split()) == 1
+    assert fragile.qme("run", "echo", "next").stdout == b"next\n"
+
+
+def test_a_queued_task_waits_out_a_dead_worker(fragile: Stack) -> None:
+    """Submitted while nobody is there to run it, it runs when somebody comes."""
+    (worker,) = processes(fragile, *VICTIMS["worker"])
+    worker.send_signal(signal.SIGKILL)
+    ids = [fragile.ok("submit", "echo", str(number)).strip() for number in range(5)]
+    assert fragile.qme("wait", *ids, "--timeout", "40").returncode == 0
+    assert [fragile.ok("logs", uid) for uid in ids] == [f"{number}\n" for number in range(5)]
+
+
+def test_cancel_reaches_a_worker_that_was_away(fragile: Stack, tmp_path: Path) -> None:
+    """The wish is kept in the record; the worker fulfils it when it is back."""
+    marks = tmp_path / "marks"
+    uid = fragile.ok("submit", "sh", "-c", f"echo $$ > {marks}; sleep 600").strip()
+    until(marks.exists)
+    (worker,) = processes(fragile, *VICTIMS["worker"])
+    worker.send_signal(signal.SIGKILL)
+    assert fragile.qme("cancel", uid).returncode == 0
+    fragile.qme("wait", uid, "--timeout", "40")
+    assert fragile.record(uid)["outcome"] == "cancelled"
+    until(lambda: not psutil.pid_exists(int(marks.read_text())))
