@@ -225,9 +225,7 @@ def test_a_definition_nobody_approved_takes_and_stops_nothing():
     greedy = definition("cowsay", "default", ".*", priority=99)
     routes = Routes([SHELL, greedy], {("shell", "default"): approval(SHELL)})
     assert routes.route(["ls"], "ann").executor == "shell"
-    (verdict,) = [
-        c.verdict for c in explain(routes, ["ls"], "ann", lambda *_: 1).candidates if c.executor == "cowsay"
-    ]
+    (verdict,) = [c.verdict for c in explain(routes, ["ls"], "ann", {}).candidates if c.executor == "cowsay"]
     assert verdict == "not approved; an operator can: qme executors approve cowsay --pool default"
 
 
@@ -261,7 +259,7 @@ def test_a_pattern_that_re2_refuses_is_shown_and_matches_nothing():
     """A look-ahead breaks its own executor alone, and `match` says why."""
     broken = definition("bad", "default", "(?=x)", priority=5)
     routes = approved(SHELL, broken)
-    reply = explain(routes, ["x"], "ann", lambda *_: 1)
+    reply = explain(routes, ["x"], "ann", {})
     assert (reply.executor, reply.pool) == ("shell", "default")
     assert "can't be used: invalid perl operator: (?=" in reply.candidates[0].verdict
 
@@ -271,24 +269,31 @@ def test_match_explains_every_candidate():
     routes = approved(
         OWN, SHELL, SLURM, definition("shell", "gpu", None, ["bob"]), definition("a", "u-bob", ".*")
     )
-    online = {("slurm", "default"): 0}
-    reply = explain(routes, ["sbatch", "x"], "ann", lambda *where: online.get(where, 2))
+    online = {("shell", "default"): 2}
+    reply = explain(routes, ["sbatch", "x"], "ann", online)
     assert (reply.executor, reply.pool, reply.command) == ("slurm", "default", "sbatch x")
     assert reply.why == f"slurm: its pattern {SBATCH} matches; pool default is the only one"
     assert [(c.executor, c.pool, c.online, c.verdict) for c in reply.candidates] == [
         ("slurm", "default", 0, "takes it; no worker is alive, its tasks wait"),
         ("shell", "default", 2, "takes only what nobody else matches, but slurm goes first"),
-        ("shell", "gpu", 2, "pool gpu admits bob"),
-        ("shell", "u-ann", 2, "takes only what nobody else matches, but slurm goes first"),
+        ("shell", "gpu", 0, "pool gpu admits bob; no worker is alive, its tasks wait"),
+        (
+            "shell",
+            "u-ann",
+            0,
+            "takes only what nobody else matches, but slurm goes first; no worker is alive, its tasks wait",
+        ),
     ]
 
 
 def test_match_explains_a_refusal():
     """A command that nobody takes has no executor, and the reason instead."""
-    reply = explain(approved(SLURM), ["ls"], "ann", lambda *_: 1)
+    reply = explain(approved(SLURM), ["ls"], "ann", {})
     assert (reply.executor, reply.pool) == (None, None)
     assert reply.why == "no executor takes this command; executors for ann: slurm"
-    assert [c.verdict for c in reply.candidates] == ["its pattern does not match"]
+    assert [c.verdict for c in reply.candidates] == [
+        "its pattern does not match; no worker is alive, its tasks wait"
+    ]
 
 
 _DEFINITIONS = st.lists(

@@ -40,7 +40,7 @@ def spec_of(submission: Submission, user: str) -> TaskSpec:
     _check_files(submission)
     shared = TaskSpec.model_fields.keys() & Submission.model_fields.keys()
     spec = TaskSpec(user=user, **{name: getattr(submission, name) for name in shared})
-    size = len(spec.model_dump_json())
+    size = len(spec.model_dump_json().encode())
     if size > MAX_SPEC:
         raise InvalidRequest(f"the task has {size} bytes with its files, the limit is {MAX_SPEC}")
     return spec
@@ -48,7 +48,7 @@ def spec_of(submission: Submission, user: str) -> TaskSpec:
 
 def check_record(record: TaskRecord) -> None:
     """Refuse what would leave its record no room to grow. Raises InvalidRequest."""
-    size = len(record.model_dump_json())
+    size = len(record.model_dump_json().encode())
     if size > MAX_RECORD - ROOM_TO_GROW:
         raise InvalidRequest(
             f"the task's record would have {size} bytes, the limit is {MAX_RECORD - ROOM_TO_GROW}: "
@@ -94,7 +94,7 @@ def _texts(submission: Submission) -> Iterator[tuple[str, str]]:
         yield f"label {name!r}", name + value
     for name in ("cwd", "message", "host", "executor", "pool"):
         yield name, getattr(submission, name) or ""
-    for sent in submission.files:
+    for sent in (*submission.files, *([submission.stdin] if submission.stdin else [])):
         yield "a file's name", sent.name
 
 
@@ -115,7 +115,8 @@ def _check_command(submission: Submission) -> None:
         size = len(word.encode()) + 1
         if size > MAX_WORD:
             raise InvalidRequest(
-                f"a word of the command is too long: {size - 1} bytes, the limit is {MAX_WORD - 1}; use --send or --stdin"
+                f"a word of the command is too long: {size - 1} bytes, the limit is {MAX_WORD - 1}; "
+                "use --send or --stdin"
             )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 from qme.contracts.messages import Candidate, MatchReply
 from qme.errors import NoExecutorMatches, NotPermitted
 from qme_submitter.offers import Offer, closed_to, shown
 from qme_submitter.routing import Decision, Routes, View
 
-#: gives the number of living workers of an executor and pool
-Online = Callable[[str, str], int]
+#: number of living workers by executor and pool; a missing one has none
+Online = Mapping[tuple[str, str], int]
 
 
 def explain(
@@ -42,7 +42,7 @@ def explain(
             online=alive,
         )
         for one in sorted(view.visible, key=lambda one: (-one.priority, one.executor, one.pool))
-        for alive in (online(one.executor, one.pool),)
+        for alive in (online.get((one.executor, one.pool), 0),)
     )
     return MatchReply(
         command=command,

@@ -1,0 +1,174 @@
+"""Accepting tasks: check, route, then spec, record, queue message, in this order. No subscriptions here.
+
+A task is accepted once its record is stored, and from then on the answer is its id. Whatever breaks off in between is
+finished by the same submission sent again (to any submitter, whatever that one knows of executors) and, once there is a
+record, by the janitor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qme.bus.kv import Corrupt, Removed
+from qme.contracts.messages import Result, Results, Submission, SubmitRequest
+from qme.contracts.subjects import TaskKey, any_key, token
+from qme.contracts.tasks import LastTask, TaskRecord, TaskSpec, event_headers
+from qme.errors import (
+    Conflict,
+    InvalidRequest,
+    LimitReached,
+    NoExecutorMatches,
+    NotPermitted,
+    QmeError,
+    RecordCorrupt,
+    to_wire,
+)
+from qme.lifecycle import Released, advance, new_record
+from qme.observe.logging import get_logger
+from qme_submitter import checks
+from qme_submitter.buckets import Buckets
+from qme_submitter.registry import Registry
+from qme_submitter.room import Room
+from qme_submitter.routing import Decision
+
+log = get_logger(__name__)
+
+#: tasks of one request that are written at the same time
+TOGETHER = 64
+
+
+def _ignore() -> None:
+    """Count nothing."""
+
+
+@dataclass
+class Acceptor:
+    """Turns submissions into tasks; several may run side by side on one bus."""
+
+    buckets: Buckets
+    registry: Registry
+    room: Room
+    #: called for a submission that was there already, and for one that no executor takes
+    repeated: Callable[[], None] = _ignore
+    unroutable: Callable[[], None] = _ignore
+
+    async def submit(self, request: SubmitRequest, user: str) -> Results:
+        """Accept each task of a user's (by name) request, or say why not. Safe to repeat: no second task is made."""
+        gate = asyncio.Semaphore(TOGETHER)
+        alone = len(request.tasks) == 1
+
+        async def one(submission: Submission) -> Result:
+            async with gate:
+                try:
+                    record = await self.accept(submission, user, remember=submission is request.tasks[-1])
+                except QmeError as error:
+                    return Result(uuid=submission.uuid, error=to_wire(error)["error"])
+                return Result(uuid=submission.uuid, taskid=record.uid, record=record if alone else None)
+
+        results = await asyncio.gather(*(one(submission) for submission in request.tasks))
+        accepted = [result.taskid for result in results if result.taskid]
+        if accepted and results[-1].taskid is None:
+            await self._remember(accepted[-1], user)
+        return Results(results=tuple(results))
+
+    async def accept(self, submission: Submission, user: str, *, remember: bool = True) -> TaskRecord:
+        """Accept one task and give its record, the stored one for a submission that was there already.
+
+        Raises InvalidRequest, NoExecutorMatches, NotPermitted, LimitReached; BusUnavailable leaves open what happened.
+        """
+        spec = checks.spec_of(submission, user)
+        record = await self._stored(submission, spec)
+        # From here on the task is accepted, and nothing that fails may say otherwise.
+        await asyncio.gather(self._publish(record), *([self._remember(record.uid, user)] if remember else []))
+        return record
+
+    async def _stored(self, submission: Submission, spec: TaskSpec) -> TaskRecord:
+        try:
+            await self.room.check()
+            decision = await self._route(submission, spec)
+        except (NoExecutorMatches, NotPermitted, LimitReached):
+            # It may have been accepted when more was known, or by a submitter that knows more.
+            found = await self._existing(spec)
+            if found is None:
+                raise
+            return found
+        key = TaskKey(decision.executor, decision.pool, spec.uuid)
+        checks.check_record(self._fresh(spec, key))
+        try:
+            await self.buckets.specs.create(str(key), spec, unless=any_key(spec.uuid))
+        except Conflict:
+            found = await self._existing(spec)
+            if found is None:
+                raise
+            return found
+        return await self._record(spec, key)
+
+    async def _route(self, submission: Submission, spec: TaskSpec) -> Decision:
+        wanted = {"pool": submission.pool, "executor": submission.executor}
+        try:
+            return self.registry.routes.route(spec.argv, spec.user, **wanted)
+        except (NoExecutorMatches, NotPermitted):
+            await self.registry.refresh()
+        try:
+            return self.registry.routes.route(spec.argv, spec.user, **wanted)
+        except NoExecutorMatches:
+            self.unroutable()
+            raise
+
+    async def _existing(self, spec: TaskSpec) -> TaskRecord | None:
+        """Finish what an earlier submission of this uuid has begun; None where there is nothing."""
+        entry = await self.buckets.specs.look(any_key(spec.uuid), leader=True)
+        if entry is None:
+            return None
+        if isinstance(entry, Removed):
+            raise _cleared(spec)
+        if isinstance(entry, Corrupt):
+            raise RecordCorrupt(entry.problem)
+        if not checks.same_request(entry.value, spec):
+            what = f"key {spec.key!r} belongs" if spec.key else f"uuid {spec.uuid} belongs"
+            raise InvalidRequest(f"{what} to another submission; what was asked under it can't be changed")
+        self.repeated()
+        return await self._record(entry.value, TaskKey.parse(entry.key))
+
+    async def _record(self, spec: TaskSpec, key: TaskKey) -> TaskRecord:
+        record = self._fresh(spec, key)
+        try:
+            await self.buckets.records.create(str(key), record, headers=event_headers(record, spec.user))
+        except Conflict:
+            entry = await self.buckets.records.look(str(key), leader=True)
+            if entry is None:
+                raise
+            if isinstance(entry, Removed):
+                raise _cleared(spec) from None
+            if isinstance(entry, Corrupt):
+                raise RecordCorrupt(entry.problem) from None
+            return entry.value
+        return record
+
+    def _fresh(self, spec: TaskSpec, key: TaskKey) -> TaskRecord:
+        # Released in the same write: one write less, and no gap in which a task waits for nobody.
+        now = self.buckets.clock()
+        return advance(new_record(spec, key, now), Released(now)).record
+
+    async def _publish(self, record: TaskRecord) -> None:
+        if not record.due:
+            return
+        try:
+            # A repeated one is a duplicate for the bus; one too many, long after, is dropped by its worker.
+            await self.buckets.enqueue(record.key, record.attempt)
+        except QmeError as error:
+            log.warning("submit.message_left_to_janitor", task=record.uid, error=error.message)
+
+    async def _remember(self, uid: str, user: str) -> None:
+        try:
+            await self.buckets.last.put(token(user), LastTask(uuid=uid[-36:], at=self.buckets.clock()))
+        except QmeError as error:
+            log.warning("submit.last_not_remembered", task=uid, error=error.message)
+
+
+def _cleared(spec: TaskSpec) -> InvalidRequest:
+    # Its worker may still hold the first one's start token and output, so the uuid can't be used for a new task.
+    what = f"the task of key {spec.key!r}" if spec.key else f"task {spec.uuid}"
+    return InvalidRequest(f"{what} was cleared; submit it under another {'key' if spec.key else 'uuid'}")

@@ -1,0 +1,189 @@
+"""The chores that one submitter does for all: what broke off half-way is taken up, what waited long enough is released.
+
+It decides nothing of its own: `judgement` says what a record calls for, and each change is a compare-and-set or a message
+that the claim makes harmless, so a second janitor by mistake costs work only. Idle, it costs two requests per interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from qme.bus.kv import Entry, Removed
+from qme.bus.port import Message
+from qme.contracts import subjects
+from qme.contracts.subjects import TaskKey, queue_subject
+from qme.contracts.tasks import HEADER_ATTEMPT, HEADER_CLAIM, HEADER_STATUS, Status, TaskRecord
+from qme.errors import InvalidRequest, QmeError
+from qme.observe.logging import get_logger
+from qme_submitter.buckets import Buckets
+from qme_submitter.changes import Changes
+from qme_submitter.judgement import Apply, NeedsMessage, Wait, duty, pause
+from qme_submitter.lease import Lease
+from qme_submitter.orphans import Orphans
+
+log = get_logger(__name__)
+
+#: tasks that are looked after at the same time
+TOGETHER = 32
+#: shortest time between two rounds, in seconds
+BREATH = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A task that nobody works on: when to look at it again, and whether its message is what to look for."""
+
+    at: float
+    since: float | None = None
+
+
+class Janitor:
+    """Does the chores while it holds the lease; `run` it for as long as the submitter lives."""
+
+    def __init__(
+        self,
+        changes: Changes,
+        lease: Lease,
+        *,
+        interval: float,
+        grace: float,
+        republished: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._changes = changes
+        self._buckets: Buckets = changes.buckets
+        self._bus = changes.buckets.bus
+        self._lease = lease
+        self._interval = interval
+        self._grace = grace
+        self._republished = republished
+        self._orphans = Orphans(changes.buckets)
+        self._open: dict[str, _Open] = {}
+        self._last = 0
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Do the chores until cancelled; survives any loss of the bus."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen())
+                while True:
+                    await self._round()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), self._until_next())
+                    self._wake.clear()
+        finally:
+            with contextlib.suppress(QmeError):
+                await self._lease.release()
+
+    async def look(self) -> None:
+        """Do one round of chores, whoever holds the lease. Raises what the bus raises."""
+        await self._read_changes()
+        await self._mend_due()
+        await self._orphans.drop()
+
+    async def _round(self) -> None:
+        try:
+            if await self._lease.hold():
+                await self.look()
+                return
+        except QmeError as error:
+            log.warning("janitor.round_failed", error=error.message)
+            return
+        # Somebody else does it; whoever takes over reads everything anew.
+        self._open.clear()
+        self._last = 0
+
+    def _until_next(self) -> float:
+        now = self._buckets.clock().timestamp()
+        soonest = min((one.at for one in self._open.values()), default=now + self._interval)
+        return min(max(soonest - now, BREATH), self._interval)
+
+    # -- what there is -------------------------------------------------------------------------------------------------
+    async def _listen(self) -> None:
+        """Wake at once for a retry: its delay may be shorter than the interval. The rest can wait."""
+        async with self._bus.follow(subjects.EVERY_EVENT) as events:
+            async for event in events:
+                if event is None or _is_retry(event):
+                    self._wake.set()
+
+    async def _read_changes(self) -> None:
+        records = self._buckets.records
+        state = await self._bus.state(records.stream)
+        if state.last < self._last:  # the bucket was made anew
+            self._open.clear()
+            self._last = 0
+        if state.last == self._last:
+            return
+        async for seen in records.scan(start=self._last + 1):
+            self._last = max(self._last, seen.revision)
+            if isinstance(seen, Entry):
+                self._note(seen.key, seen.value)
+            else:
+                self._open.pop(seen.key, None)
+                if not isinstance(seen, Removed):
+                    log.warning("janitor.record_unreadable", key=seen.key, problem=seen.problem)
+
+    def _note(self, key: str, record: TaskRecord) -> None:
+        now = self._buckets.clock()
+        match duty(record, now):
+            case NeedsMessage(since=since):
+                waited = now.timestamp() - since.timestamp()
+                self._open[key] = _Open(since.timestamp() + max(waited, self._grace), since.timestamp())
+            case Wait(until=until):
+                self._open[key] = _Open(until.timestamp())
+            case Apply():
+                self._open[key] = _Open(now.timestamp())
+            case None:
+                self._open.pop(key, None)
+
+    # -- what to do ----------------------------------------------------------------------------------------------------
+    async def _mend_due(self) -> None:
+        now = self._buckets.clock().timestamp()
+        due = {key: one for key, one in self._open.items() if one.at <= now}
+        if not due:
+            return
+        queued: Iterable[str] = ()
+        if any(one.since is not None for one in due.values()):
+            # One request for all that merely wait for a worker, which are nearly all.
+            queued = await self._bus.subjects(subjects.TASKS, subjects.EVERY_QUEUE)
+        broken = []
+        for key, one in due.items():
+            if one.since is not None and queue_subject(TaskKey.parse(key)) in queued:
+                self._open[key] = _Open(now + pause(now - one.since, self._grace), one.since)
+            else:
+                broken.append(key)
+        for start in range(0, len(broken), TOGETHER):
+            await asyncio.gather(*(self._mend(key) for key in broken[start : start + TOGETHER]))
+
+    async def _mend(self, text: str) -> None:
+        key = TaskKey.parse(text)
+        # The message first: a worker claims before it acks, so a record that is still due after this has lost it.
+        queued = await self._buckets.queued(key)
+        entry = await self._buckets.records.look(text, leader=True)
+        if not isinstance(entry, Entry):
+            self._open.pop(text, None)
+            return
+        now = self._buckets.clock()
+        todo = duty(entry.value, now)
+        self._note(text, entry.value)
+        if isinstance(todo, NeedsMessage):
+            waited = (now - todo.since).total_seconds()
+            self._open[text] = _Open(now.timestamp() + pause(waited, self._grace), todo.since.timestamp())
+            if not queued:
+                await self._buckets.enqueue(key, entry.value.attempt, repair=True)
+                self._republished()
+                log.warning("janitor.message_published_again", task=key.taskid, waited=round(waited, 1))
+        elif isinstance(todo, Apply):
+            try:
+                await self._changes.apply(key, todo.event, self._bus.user)
+            except InvalidRequest as error:
+                log.warning("janitor.change_refused", task=key.taskid, error=error.message)
+
+
+def _is_retry(event: Message) -> bool:
+    headers = event.headers
+    waiting = headers.get(HEADER_STATUS) == Status.QUEUED and HEADER_CLAIM not in headers
+    return waiting and headers.get(HEADER_ATTEMPT, "1") != "1"
