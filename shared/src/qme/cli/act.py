@@ -32,15 +32,29 @@ async def act(args: Arguments, context: Context) -> int:
     given = dict(pair(word) for word in args.words[1:] if "=" in word)
     words = [word for word in args.words if "=" not in word or word == args.words[0]]
     async with context.client() as client:
-        if len(words) == 1:
-            actions = await _actions_of_executor(client, words[0])
-            if actions is not None:
-                return _list(actions)
-        *ids, name = words
-        if len(ids) > 1:
-            raise NotFound(f"one task and one action, not {len(words)} words")
-        record = await client.get(ids[0] if ids else None, output=False)
-        return await _run(client, record, name, given)
+        match words:
+            case [word]:
+                actions = await _actions_of_executor(client, word)
+                if actions is not None:
+                    return _list(actions)
+                record = await _last_with(client, word)
+            case [task, word]:
+                record = await client.get(task, output=False)
+            case _:
+                raise InvalidRequest(f"say EXECUTOR, ACTION, or ID ACTION, not {len(words)} words")
+        return await _run(client, record, word, given)
+
+
+async def _last_with(client: AsyncClient, name: str) -> TaskRecord:
+    """Give the last task, if it has such an action."""
+    unknown = f"{name!r} is no executor, and no action of your last task"
+    try:
+        record = await client.get(output=False)
+    except NotFound as error:
+        raise NotFound(f"{unknown}: {error.message}") from error
+    if name not in {info.name for info in await client.actions(record)}:
+        raise NotFound(f"{unknown}, {record.uid}")
+    return record
 
 
 async def _actions_of_executor(client: AsyncClient, name: str) -> Iterable[ActionInfo] | None:

@@ -42,26 +42,22 @@ async def clear(args: Arguments, context: Context) -> int:
         if not tasks:
             say("there is nothing to clear")
             return 0
-        if not args.force and not _agrees(len(tasks), is_named=bool(args.targets)):
+        if not args.force and not _agrees(len(tasks)):
             say("nothing was cleared")
             return 0
         results = await client.control.clear(tasks, cancel=args.cancel, force=args.force, admin=args.admin)
     bad = [result for result in results if result.error is not None]
     cleared = len(results) - len(bad)
-    say(f"cleared {cleared} task{'' if cleared == 1 else 's'}")
+    if cleared:
+        say(f"cleared {cleared} task{'' if cleared == 1 else 's'}")
     return report(bad, None)
 
 
-def _agrees(count: int, *, is_named: bool) -> bool:
+def _agrees(count: int) -> bool:
+    what = f"{count} task{'' if count == 1 else 's'}"
     if not sys.stdin.isatty():
-        if is_named:
-            return True
-        raise InvalidRequest(f"this would clear {count} tasks, and there is nobody to ask; --force does it")
-    print(
-        f"Clear {count} task{'' if count == 1 else 's'} and all output for good? [y/N] ",
-        end="",
-        file=sys.stderr,
-    )
+        raise InvalidRequest(f"this would clear {what}, and there is nobody to ask; --force does it")
+    print(f"Clear {what} with all output for good? [y/N] ", end="", file=sys.stderr)
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -57,6 +57,8 @@ async def match(args: argparse.Namespace, context: Context) -> int:
         return 0 if reply.executor else NoExecutorMatches.exit_code
     table = Table([("EXECUTOR", 10), ("POOL", 12), ("WORKERS", 7), ("MATCHES", 20), ("VERDICT", 0)])
     for one in reply.candidates:
+        if args.pool not in (None, one.pool):
+            continue
         pattern = "(what nobody else takes)" if one.matchstring is None else one.matchstring
         table.row(one.executor, one.pool, str(one.online), pattern, one.verdict)
     say(reply.why)

@@ -30,6 +30,12 @@ def add(parser: Parser) -> None:
     add_option(
         "--retries", metavar="N", type=count, default=0, help="run it again if it fails, up to N times"
     )
+    add_option(
+        "--retry-delay",
+        metavar="TIME",
+        type=seconds,
+        help="before the first retry (default 10s), then doubled",
+    )
     add_option("--key", metavar="KEY", help="the same key gives the same task again instead of a second one")
     add_option(
         "--send",
@@ -52,6 +58,7 @@ def read(args: Arguments) -> Options:
         cwd=args.cwd,
         timeout=args.timeout,
         retries=args.retries,
+        retry_delay=args.retry_delay,
         key=args.key,
         send=args.send,
         stdin=None if args.stdin is None else _content(args.stdin),

@@ -47,4 +47,4 @@ def _missing(gap: Gap, record: TaskRecord | None) -> str:
         return f"{what} are not on the bus any more"
     where = f"the worker {record.worker}" if record is not None and record.worker else "the worker"
     action = "output" if gap.stream == STDOUT else "error"
-    return f"{what} are more than log_limit; {where} has them: `qme exec ID {action} offset={gap.offset}`"
+    return f"{what} are in the spool of {where} only (log_limit): `qme exec ID {action} offset={gap.offset}`"

@@ -8,6 +8,7 @@ from qme.cli.parsing import Arguments, Parser, add_command, command_of
 from qme.cli.raw import Sink
 from qme.cli.verbs import Verb
 from qme.client.control import checked
+from qme.client.submission import prepare
 from qme.contracts.tasks import Outcome, TaskRecord
 
 
@@ -19,9 +20,9 @@ def arguments(parser: Parser) -> None:
 
 async def run(args: Arguments, context: Context) -> int:
     """Listen first, submit then: nothing can be missed, and nothing is read twice."""
-    command, wishes = command_of(args), options.read(args)
+    prepared = prepare(command_of(args), options.read(args), host=context.settings.host)
     async with context.client() as client:
-        task = client.prepare(command, wishes)
+        task = client.own(prepared)
         output = client.output(task.uuid)
         sink = Sink()
         uuid = task.uuid
@@ -33,7 +34,7 @@ async def run(args: Arguments, context: Context) -> int:
                     if checked(result).note:
                         say(str(result.note))
                 # With a key of the user's own, the task may be one that has run long since.
-                before = await client.records.find(uuid, leader=True) if wishes.key else None
+                before = await client.records.find(uuid, leader=True) if task.key else None
                 async for piece in pieces(before):
                     await sink.take(piece, output.record)
     assert output.record is not None  # noqa: S101 - the pieces end with the final record
@@ -43,7 +44,8 @@ async def run(args: Arguments, context: Context) -> int:
 
 def explain(record: TaskRecord) -> None:
     """Say how a task ended where its exit code does not: a command that ran to its end is not spoken over."""
-    if record.outcome in (Outcome.SUCCESS, Outcome.FAILED) and "returncode" in record.data:
+    ran = record.outcome is Outcome.FAILED and "returncode" in record.data and not record.reason
+    if ran or record.outcome is Outcome.SUCCESS:
         return
     doubt = ", but its worker may still come back and tell otherwise" if record.provisional else ""
     reason = f": {record.reason}" if record.reason else ""

@@ -10,7 +10,6 @@ from qme.cli.parsing import Arguments, Parser, count, pair
 from qme.cli.table import Table, age, stamp
 from qme.cli.verbs import Verb
 from qme.client import AsyncClient, Listing, Wanted
-from qme.client.selectors import parse as parse_id
 from qme.contracts.output import NAMES
 from qme.contracts.tasks import Outcome, Status, TaskRecord
 from qme.errors import InvalidRequest, NotFound
@@ -80,6 +79,9 @@ def search_arguments(parser: Parser) -> None:
 
 async def search(args: Arguments, context: Context) -> int:
     """List the tasks in whose command, message or data the expression is found, as they are found."""
+    from qme.client.searching import matcher  # re2
+
+    matcher(args.query)  # a mistake in it is said before a bus is looked for
     table = _Tasks(is_shared=args.all_users)
     async with context.client() as client:
         async for record in client.search(args.query, Wanted(user=_user(client, args))):
@@ -120,7 +122,7 @@ async def _listing(client: AsyncClient, args: Arguments) -> Listing:
         if not part.records and target not in {
             known.definition.executor for known in await client.executors()
         }:
-            raise NotFound(f"there is no task or executor {target!r}")
+            raise NotFound(f"no such task or executor: {target!r}")
         found.update((record.uuid, record) for record in part.records)
         problems += part.unreadable
         more = more or part.more
@@ -130,10 +132,6 @@ async def _listing(client: AsyncClient, args: Arguments) -> Listing:
 
 async def _task(client: AsyncClient, target: str) -> TaskRecord | None:
     """Give the task that a word names; None where it can only be an executor's name."""
-    try:
-        parse_id(target)
-    except InvalidRequest:
-        return await client.records.last() if target == "last" else None
     try:
         return await client.records.need(target)
     except NotFound:

@@ -12,6 +12,7 @@ from qme.cli.parsing import Arguments, Parser, add_command, command_of
 from qme.cli.run import explain
 from qme.cli.verbs import Verb
 from qme.client import AsyncClient
+from qme.client.submission import prepare
 from qme.contracts.messages import Result, Submission
 from qme.contracts.tasks import TaskRecord
 from qme.errors import InvalidRequest, NotFound, from_wire
@@ -32,9 +33,10 @@ async def submit(args: Arguments, context: Context) -> int:
     """Print one line for each task, as it is accepted."""
     commands = _commands(args)
     context.strict = args.wait and args.file is None
-    wishes = options.read(args)
+    wishes, host = options.read(args), context.settings.host
+    prepared = [prepare(command, wishes, host=host) for _, command in commands]
     async with context.client() as client:
-        tasks = [client.prepare(command, wishes) for _, command in commands]
+        tasks = [client.own(task) for task in prepared]
         accepted, code = await _submit(client, tasks, commands, args)
         if not args.wait:
             return code

@@ -79,7 +79,7 @@ def age(moment: datetime | None, now: datetime | None = None) -> str:
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
         if passed >= length:
             return f"{passed // length:.0f}{unit}"
-    return f"{passed:.0f}s"
+    return f"{int(passed)}s"
 
 
 def stamp(moment: datetime | None) -> str:

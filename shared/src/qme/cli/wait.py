@@ -36,9 +36,9 @@ async def wait(args: Arguments, context: Context) -> int:
                         ended.append(done.record)
                         table.row(*_cells(done.record))
             except TimeoutError:
-                left = len(uuids) - len(ended)
+                left = f"{len(uuids) - len(ended)} of {len(uuids)}"
                 raise WaitTimedOut(
-                    f"{left} of {len(uuids)} tasks did not end within {args.timeout:g} s; they go on"
+                    f"the wait timed out after {args.timeout:g} s; {left} had not ended, and go on"
                 ) from None
     if context.strict:
         explain(ended[0])

@@ -83,9 +83,9 @@ async def _answer(bus: Bus, settings: Settings, record: TaskRecord, name: str) -
         case "error":
             return await excerpt.text(bus, record, STDERR)
         case "outputs":
+            texts = {"output": STDOUT, "error": STDERR}
             return {
-                "output": await excerpt.text(bus, record, STDOUT),
-                "error": await excerpt.text(bus, record, STDERR),
+                key: excerpt.lines(await excerpt.text(bus, record, stream)) for key, stream in texts.items()
             }
         case "cancel":
             target = Target(uuid=record.uuid, attempt=record.attempt)

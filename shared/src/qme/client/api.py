@@ -58,22 +58,23 @@ class AsyncClient:
         return subjects.untoken(self.bus.user)
 
     # -- submit ------------------------------------------------------------------------------------------------------
-    def prepare(self, command: str | Sequence[str], options: Options | None = None) -> Submission:
-        """Make a submission of a command. Its uuid is the task's, so one may listen before submitting."""
-        options = options or Options()
-        submission = prepare(command, options, user=self.bus.user, host=self.settings.host)
-        if options.pool is None and self.settings.pool is not None:
-            return submission.model_copy(update={"pool": self.settings.pool})
-        return submission
-
     async def submit(self, command: str | Sequence[str], options: Options | None = None) -> Result:
         """Submit one command. Raises the refusal, such as NoExecutorMatches."""
-        async for result in self.submit_many([self.prepare(command, options)]):
+        task = prepare(command, options or Options(), host=self.settings.host)
+        async for result in self.submit_many([self.own(task)]):
             return checked(result)
         raise AssertionError("a submission without a result")
 
+    def own(self, task: Submission) -> Submission:
+        """Make a submission this user's: the uuid that belongs to its key, the pool of the settings.
+
+        Its uuid is the task's from then on, so one may listen before submitting.
+        """
+        uuid = subjects.keyed_uuid(self.bus.user, task.key) if task.key else task.uuid
+        return task.model_copy(update={"uuid": uuid, "pool": task.pool or self.settings.pool})
+
     def submit_many(self, tasks: Iterable[Submission]) -> AsyncIterator[Result]:
-        """Submit tasks; gives their results in order as they come. A refused one is a result with `error`."""
+        """Submit what `own` gave; gives results in order as they come. A refused one is a result with `error`."""
         return self.control.submit(tasks)
 
     # -- read --------------------------------------------------------------------------------------------------------
@@ -137,7 +138,9 @@ class AsyncClient:
                     found[done.uuid] = done.record
         except TimeoutError:
             left = len(set(uuids) - found.keys())
-            raise WaitTimedOut(f"{left} of {len(uuids)} tasks have not ended after {timeout:g} s") from None
+            raise WaitTimedOut(
+                f"{left} of {len(uuids)} tasks had not ended when the wait timed out, after {timeout:g} s"
+            ) from None
         return [found[uuid] for uuid in uuids]
 
     def output(self, uuid: str, *, attempt: int | None = None, streams: tuple[str, ...] = STREAMS) -> Output:

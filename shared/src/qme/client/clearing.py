@@ -33,7 +33,7 @@ async def selection(
     for target in targets:
         try:
             found += await client.targets([target], unreadable=unreadable)
-        except (InvalidRequest, NotFound):
+        except NotFound:
             tasks = await _all(client, target, user, older_than, running) if _is_executor(target) else []
             if not tasks:
                 raise

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from qme.bus.connect import connect as connect_bus
 from qme.bus.port import Bus
 from qme.client.api import AsyncClient
-from qme.errors import SettingsError
+from qme.errors import BusUnavailable
 from qme.settings import Settings
 
 
@@ -30,7 +30,9 @@ async def open_bus(settings: Settings, name: str) -> Bus:
     if settings.nats_url is not None:
         return await connect_bus(settings, url=settings.nats_url, creds=settings.nats_creds, name=name)
     if not settings.embedded:
-        raise SettingsError("there is no bus to connect to: nats_url is unset, and embedded is false")
+        raise BusUnavailable(
+            "there is no bus: QME_NATS_URL is not set, and embedded = false forbids a local one"
+        )
     from qme import local  # starts processes: not for those who have a bus
 
     endpoint = await local.ensure(settings)

@@ -21,6 +21,7 @@ async def filled(bus: Bus, record: TaskRecord, limit: int = LIMIT) -> TaskRecord
     data = dict(record.data)
     for stream in STREAMS:
         data.update(await _stream(bus, record, stream, limit))
+    data["truncated"] = any(data.get(NAMES[stream].truncated) for stream in STREAMS)
     return record.model_copy(update={"data": data})
 
 
@@ -32,10 +33,17 @@ async def text(bus: Bus, record: TaskRecord, stream: str) -> str:
     return raw.decode(errors="backslashreplace")
 
 
+def lines(said: str) -> list[str]:
+    """Split text into lines with their ends, as a record shows it."""
+    return io.StringIO(said, newline="\n").readlines()  # str.splitlines splits at much else besides
+
+
 async def _stream(bus: Bus, record: TaskRecord, stream: str, limit: int) -> dict[str, Any]:
     names = NAMES[stream]
     whole = record.data.get(names.truncated) is False and names.excerpt in record.data
-    if record.ended and (whole or not logged(record.data, stream)):
+    # What log_limit cut is not on the bus: there the record's own excerpt has the end, and the log stream not.
+    cut = logged(record.data, stream) < written(record.data, stream)
+    if record.ended and (whole or cut or not logged(record.data, stream)):
         return {}
     raw, total, short = await _beginning(bus, record, stream, limit)
     if total > limit:
@@ -43,11 +51,9 @@ async def _stream(bus: Bus, record: TaskRecord, stream: str, limit: int) -> dict
         total = max(total, end[0] + len(end[1]), written(record.data, stream))
         skipped = end[0] - limit // 2
         raw, short = raw[: limit // 2] + (_mark(skipped) if skipped > 0 else b"") + end[1], True
-    lines = io.StringIO(
-        raw.decode(errors="backslashreplace"), newline="\n"
-    ).readlines()  # str.splitlines splits at far more
+    told = lines(raw.decode(errors="backslashreplace"))
     return {
-        names.excerpt: lines,
+        names.excerpt: told,
         names.written: max(total, written(record.data, stream)),
         names.truncated: short,
     }

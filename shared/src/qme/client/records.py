@@ -30,7 +30,7 @@ class Records:
     async def need(self, text: str) -> TaskRecord:
         """Give the record of the task that a person named.
 
-        Raises InvalidRequest for what can't be an id, NotFound, `selectors.Ambiguous`, RecordCorrupt.
+        Raises `selectors.NoId` for what can't be an id, NotFound, `selectors.Ambiguous`, RecordCorrupt.
         """
         if text == selectors.LAST:
             return await self.last()
@@ -38,7 +38,7 @@ class Records:
         # "No such task" is an answer that people act on, so it is the leader's.
         record = await self.find(key.uuid) or await self.find(key.uuid, leader=True)
         if record is None or key.executor not in ("*", record.executor):
-            raise selectors.missing(text)
+            raise selectors.missing(selectors.parse(text))
         return record
 
     async def resolve(self, text: str) -> TaskKey:

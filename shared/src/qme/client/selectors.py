@@ -26,9 +26,13 @@ _BARE = re.compile(r"[0-9a-f]{32}\Z")
 
 
 class Ambiguous(InvalidRequest):
-    """The id fits several tasks; give more of its digits."""
+    """The id fits more than one task; give more of its digits."""
 
     code = "ambiguous"
+
+
+class NoId(NotFound):
+    """The text can't be a task's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Selector:
 
 
 def parse(text: str) -> Selector:
-    """Read an id. Raises InvalidRequest for what can't be one."""
+    """Read an id. Raises NoId for what can't be one."""
     plain = text.strip().lower()
     if _BARE.match(plain):
         plain = "-".join((plain[:8], plain[8:12], plain[12:16], plain[16:20], plain[20:]))
@@ -64,7 +68,7 @@ def parse(text: str) -> Selector:
     if named and len(named[2]) < UUID_LENGTH:
         readings.append((named[1], named[2]))
     if not readings:
-        raise InvalidRequest(f"{text!r} can't be a task's id; `qme ls` lists them")
+        raise NoId(f"no such task: {text!r} can't be a part of an id; `qme ls` lists those there are")
     return Selector(text, readings=tuple(readings))
 
 
@@ -72,16 +76,22 @@ def choose(selector: Selector, keys: Iterable[TaskKey]) -> TaskKey:
     """Give the one task that fits. Raises NotFound, or Ambiguous, which names a few of those that fit."""
     found = sorted({key for key in keys if selector.fits(key)}, key=lambda key: key.uuid, reverse=True)
     if not found:
-        raise missing(selector.text)
+        raise missing(selector)
     if len(found) > 1:
         names = ", ".join(key.taskid for key in found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
-        raise Ambiguous(f"{selector.text!r} fits {len(found)} tasks: {names}")
+        raise Ambiguous(f"{selector.text!r} fits more than one task: {names}")
     return found[0]
 
 
-def missing(text: str) -> NotFound:
+def missing(selector: Selector) -> NotFound:
     """Make the error for an id that no task has."""
-    return NotFound(f"there is no task {text!r}; `qme ls` lists those there are")
+    digits = [len(part.replace("-", "")) for _, part in selector.readings]
+    hint = (
+        f"; the end of an id needs {SHORTEST_SUFFIX} digits"
+        if any(n < SHORTEST_SUFFIX for n in digits)
+        else ""
+    )
+    return NotFound(f"no such task: {selector.text!r}{hint or '; `qme ls` lists those there are'}")
 
 
 def _part_of(part: str, uuid: str) -> bool:

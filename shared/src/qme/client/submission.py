@@ -13,7 +13,6 @@ from pathlib import Path
 import uuid_utils
 
 from qme.client import words
-from qme.contracts import subjects
 from qme.contracts.messages import MAX_FILES, Submission
 from qme.contracts.tasks import RetryPolicy, SentFile
 from qme.errors import InvalidRequest
@@ -31,16 +30,16 @@ class Options:
     cwd: str | None = None  #: None: where this process stands, if the worker has that folder
     timeout: float | None = None  #: seconds of run time
     retries: int = 0
+    retry_delay: float | None = None  #: seconds before the first retry; doubles from one to the next
     key: str | None = None  #: the same key gives the same task
     send: Sequence[str | Path] = ()  #: files that travel along
     stdin: bytes | None = None
 
 
-def prepare(command: str | Sequence[str], options: Options, *, user: str, host: str) -> Submission:
-    """Make the submission, with a new uuid or the one that belongs to the user's key.
+def prepare(command: str | Sequence[str], options: Options, *, host: str) -> Submission:
+    """Make the submission, with a new uuid. Needs no bus, so that mistakes are seen before one is looked for.
 
-    ``user`` is the token that the connection acts as. Raises InvalidRequest for words that can't travel, and for files
-    that can't be read or are too much together.
+    Raises InvalidRequest for words that can't travel, and for files that can't be read or are too much together.
     """
     argv = words.argv_of(command)
     cwd = os.path.abspath(options.cwd) if options.cwd else working_directory()  # noqa: PTH100 - keeps links
@@ -48,7 +47,7 @@ def prepare(command: str | Sequence[str], options: Options, *, user: str, host: 
     stdin = None if options.stdin is None else _packed("stdin", options.stdin, 0o600)
     _check_size(files if stdin is None else (*files, stdin))
     return Submission(
-        uuid=subjects.keyed_uuid(user, options.key) if options.key else new_uuid(),
+        uuid=new_uuid(),
         argv=argv,
         shell=words.needs_shell(argv, cwd),
         cwd=cwd,
@@ -58,7 +57,7 @@ def prepare(command: str | Sequence[str], options: Options, *, user: str, host: 
         files=files,
         stdin=stdin,
         timeout=options.timeout,
-        retry=RetryPolicy(limit=options.retries),
+        retry=_retry(options),
         message=options.message,
         labels=dict(options.labels),
         key=options.key,
@@ -85,6 +84,12 @@ def working_directory() -> str | None:
     return here
 
 
+def _retry(options: Options) -> RetryPolicy:
+    if options.retry_delay is None:
+        return RetryPolicy(limit=options.retries)
+    return RetryPolicy(limit=options.retries, delay=options.retry_delay)
+
+
 def _umask() -> int | None:
     # os.umask can only read by writing, which other threads would notice.
     try:
@@ -100,7 +105,9 @@ def _sent(path: Path) -> SentFile:
         if not stat.S_ISREG(about.st_mode):
             raise InvalidRequest(f"can't send {path}: not a regular file")
         if about.st_size > MAX_FILES:
-            raise InvalidRequest(f"can't send {path}: {about.st_size} bytes, the limit is {MAX_FILES}")
+            raise InvalidRequest(
+                f"can't send {path}: {about.st_size} bytes, the limit is {MAX_FILES >> 10} KiB"
+            )
         content = path.read_bytes()
     except OSError as error:
         raise InvalidRequest(f"can't send {path}: {error.strerror}") from error
@@ -116,7 +123,9 @@ def _packed(name: str, content: bytes, mode: int) -> SentFile:
 def _check_size(files: Sequence[SentFile]) -> None:
     total = sum(len(sent.content) * 3 // 4 - sent.content[-2:].count("=") for sent in files)
     if total > MAX_FILES:
-        raise InvalidRequest(f"the files to send have {total} bytes together, the limit is {MAX_FILES}")
+        raise InvalidRequest(
+            f"the files to send have {total} bytes together, the limit is {MAX_FILES >> 10} KiB"
+        )
     names = [sent.name for sent in files]
     if len(set(names)) < len(names):
         raise InvalidRequest(f"two files to send have the same name: {', '.join(sorted(names))}")

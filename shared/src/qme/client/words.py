@@ -19,6 +19,8 @@ def argv_of(command: str | Sequence[str]) -> tuple[str, ...]:
     words = (command,) if isinstance(command, str) else tuple(command)
     if not words:
         raise InvalidRequest("there is no command")
+    if not words[0].strip():
+        raise InvalidRequest("the command is empty: its first word names the program")
     for word in words:
         if "\0" in word:
             raise InvalidRequest(f"a word of the command holds a NUL character: {word[:40]!r}")

@@ -1,0 +1,80 @@
+"""The table of exit codes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from qme.cli.exitcodes import of_many, of_one
+from qme.contracts.tasks import Outcome, Status, TaskRecord
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def record(outcome: Outcome, **data: Any) -> TaskRecord:
+    """A task that ended in some way."""
+    status = {Outcome.CANCELLED: Status.CANCELLED, Outcome.LOST: Status.LOST}.get(outcome, Status.COMPLETE)
+    return TaskRecord(
+        uid="shell-01990000-0000-7000-8000-000000000000",
+        executor="shell",
+        pool="p",
+        command="x",
+        user="ann",
+        created=NOW,
+        status=status,
+        outcome=outcome,
+        finished=NOW,
+        data=data,
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "returncode", "code"),
+    [
+        (Outcome.SUCCESS, 0, 0),
+        (Outcome.SUCCESS, None, 0),
+        (Outcome.FAILED, 1, 1),
+        (Outcome.FAILED, 3, 3),
+        (Outcome.FAILED, 125, 125),
+        (Outcome.FAILED, 255, 255),
+        (Outcome.FAILED, -15, 143),
+        (Outcome.FAILED, 137, 137),
+        (Outcome.FAILED, 512, 1),
+        (Outcome.FAILED, None, 1),
+        (Outcome.FAILED, "3", 1),
+        (Outcome.TIMEOUT, -15, 124),
+        (Outcome.TIMEOUT, 0, 124),
+        (Outcome.OUT_OF_MEMORY, -9, 137),
+        (Outcome.OUT_OF_MEMORY, 0, 137),
+        (Outcome.SUBMIT_FAILED, 125, 125),
+        (Outcome.SUBMIT_FAILED, 1, 1),
+        (Outcome.NODE_FAIL, None, 1),
+        (Outcome.DEADLINE, 0, 1),
+        (Outcome.PREEMPTED, None, 1),
+        (Outcome.CANCELLED, -15, 143),
+        (Outcome.CANCELLED, 0, 1),
+        (Outcome.CANCELLED, None, 125),
+        (Outcome.LOST, None, 125),
+    ],
+)
+def test_one_task_exits_as_its_command_did(outcome: Outcome, returncode: Any, code: int) -> None:
+    """The command's own code where there is one; 125 where nobody knows it."""
+    assert of_one(record(outcome, returncode=returncode)) == code
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        ([], 0),
+        ([Outcome.SUCCESS, Outcome.SUCCESS], 0),
+        ([Outcome.SUCCESS, Outcome.FAILED], 1),
+        ([Outcome.TIMEOUT, Outcome.SUCCESS], 1),
+        ([Outcome.CANCELLED, Outcome.FAILED], 7),
+        ([Outcome.LOST, Outcome.CANCELLED], 8),
+    ],
+)
+def test_several_tasks_exit_as_the_worst(outcomes: list[Outcome], code: int) -> None:
+    """1 failed, 7 cancelled, 8 lost."""
+    assert of_many([record(outcome, returncode=3) for outcome in outcomes]) == code
