@@ -139,9 +139,14 @@ def api_subject(user: str, verb: str, *, admin: bool = False) -> str:
     return f"qme.{'admin' if admin else 'api'}.{user}.{verb}"
 
 
-def action_subject(user: str, executor: str, pool: str, worker: str) -> str:
-    """Requests to the worker that holds a task. ``user`` is a token, or ``*`` in the worker's subscription."""
-    return f"qme.action.{user}.{executor}.{pool}.{worker}"
+def action_subject(user: str, executor: str, pool: str, worker: str, *, admin: bool = False) -> str:
+    """Subject of requests to the worker that holds a task. ``user`` is a token, or ``*`` in the worker's subscription.
+
+    ``admin``: asked as an operator, which the bus allows operators only.
+    """
+    return (
+        f"qme.{'admin' if admin else 'action'}.{user}.{'action.' if admin else ''}{executor}.{pool}.{worker}"
+    )
 
 
 def requester(subject: str) -> str:

@@ -48,6 +48,8 @@ class Exit:
     finished: float
     #: why it could not be run at all, else None
     error: str | None = None
+    #: what it was ended for, "cancel" or "timeout"; None where it ended by itself
+    ended_for: str | None = None
 
     @property
     def returncode(self) -> int:
@@ -70,6 +72,7 @@ class Exit:
             started=float(record["started"]),
             finished=float(record["finished"]),
             error=record["error"],
+            ended_for=record.get("ended_for"),
         )
 
 

@@ -19,15 +19,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from qme.contracts.executors import ActionInfo
 from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec
-from qme.errors import InvalidRequest
-from qme.executor.commands import Exit
+from qme.errors import InvalidRequest, QmeError
+from qme.executor.attempts import Exit
 from qme.settings import ExecutorSettings
 
 SettingsT = TypeVar("SettingsT", bound=ExecutorSettings)
+
+
+class CommandLost(QmeError):
+    """The command was started, or may have been, and how it ended can't be known any more."""
+
+    code = "command_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,10 @@ class Result:
     finished: datetime | None = None
 
 
+#: why a command is ended; it decides the outcome where the command had not ended by itself before
+EndReason = Literal["cancel", "timeout"]
+
+
 class Task(Protocol):
     """An attempt that belongs to this worker."""
 
@@ -61,7 +71,12 @@ class Task(Protocol):
 
     @property
     def directory(self) -> Path:
-        """A folder of this attempt's own (0700), kept for some days after the end; sent files lie in it."""
+        """A folder of this attempt's own (0700), made when first asked for and kept for some days after the end."""
+        ...
+
+    @property
+    def started(self) -> bool:
+        """The command of this attempt was started before: `run` will attach to it, and nothing need be prepared."""
         ...
 
     @property
@@ -83,12 +98,13 @@ class Task(Protocol):
         At most once per attempt, whatever dies meanwhile: a repeated call attaches to the first one's command. `env` is
         added to the worker's own cleaned environment. After `timeout` seconds of run time the whole process tree is
         ended. A program that can't be started ends with 127 or 126, as a shell says it; that is no exception.
-        Raises CommandLost where nobody can know how it ended.
+        Raises CommandLost where nobody can know how it ended. Ends `execute` from within where the task is cancelled
+        before the command starts.
         """
         ...
 
-    async def end(self, reason: str) -> None:
-        """End the command's whole process tree: TERM, then KILL after the grace time. `reason` is cancel or timeout."""
+    async def end(self, reason: EndReason) -> None:
+        """End the command's whole process tree: TERM, KILL after the grace time. Nothing where none was started."""
         ...
 
     async def update(self, *, status: Status | None = None, reason: str | None = None, **data: Any) -> None:
@@ -107,6 +123,8 @@ class Executor(ABC, Generic[SettingsT]):
     priority: ClassVar[int] = 0
     #: of several definitions in one pool, the highest version counts
     version: ClassVar[str] = "0"
+    #: how a task stands once it is claimed: QUEUED where a scheduler decides when it runs, and `update` tells
+    begins: ClassVar[Status] = Status.RUNNING
     #: names in the exported data that are worth showing, in order
     fields: ClassVar[tuple[str, ...]] = ()
     settings_type: ClassVar[type[ExecutorSettings]] = ExecutorSettings
@@ -187,3 +205,8 @@ def find_action(executor: Executor[Any], name: str) -> Action:
         raise InvalidRequest(f"{executor.name} has no action {name!r}; it has {names}")
     found: Action = method
     return found
+
+
+def is_changing(method: Action) -> bool:
+    """Tell whether an action changes something, so that only the task's owner or an operator may call it."""
+    return bool(getattr(method, _MARK, False))

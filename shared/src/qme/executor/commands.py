@@ -134,13 +134,15 @@ class Keeper:
                 case never:
                     assert_never(never)
 
-    async def end(self, uuid: str, attempt: int, grace: float) -> list[int]:
+    async def end(self, uuid: str, attempt: int, grace: float, reason: str | None = None) -> list[int]:
         """End everything that belongs to an attempt: TERM, KILL after `grace` seconds, until nothing is left.
+
+        `reason` goes into the exit record, unless the command has ended by itself before; the first one counts.
 
         Includes what a command that ended long ago left in the background. Gives the pids that may not be signalled
         (set-uid programs), which live on. Goes on when the caller stops waiting.
         """
-        answer = await self._link.ask("end", **self._named(uuid, attempt), grace=grace)
+        answer = await self._link.ask("end", **self._named(uuid, attempt), grace=grace, reason=reason)
         return list(answer["result"])
 
     async def signal(self, uuid: str, attempt: int, number: int) -> int:

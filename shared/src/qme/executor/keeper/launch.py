@@ -44,7 +44,7 @@ class CannotStart(Exception):
 class Running:
     """A command that was started and not reaped yet."""
 
-    __slots__ = ("pid", "start_time", "started", "task")
+    __slots__ = ("ended_for", "pid", "start_time", "started", "task")
 
     def __init__(self, task: str, pid: int, start_time: int, started: float) -> None:
         self.task = task
@@ -52,6 +52,8 @@ class Running:
         self.start_time = start_time
         #: unix seconds
         self.started = started
+        #: why we were asked to end it while it still ran
+        self.ended_for: str | None = None
 
 
 class Launch:

@@ -9,8 +9,8 @@ One JSON object a line each way; a request carries an `id`, which its answer rep
          | {"result": "expired"}   read later than `not_after` (CLOCK_BOOTTIME); nothing was started
          | {"error": text}         nothing was started; the same request may be sent again
     {"do": "signal", "task", "pid", "start_time", "signal"}           -> {"result": number of processes}
-    {"do": "end", "task", "pid", "start_time", "grace": seconds}      -> {"result": [pids we may not signal]},
-                                                                         once nothing else of the tree is left
+    {"do": "end", "task", "pid", "start_time", "grace": seconds,      -> {"result": [pids we may not signal]},
+     "reason": text for its record}                                       once nothing else of the tree is left
     {"do": "list"}  -> {"running": {task: [pid, start_time]}, "unsaved": {task: exit record}}
     {"do": "quit"}  -> {"result": "quitting"}; it ends when nothing runs
     every end of a command -> {"event": "exit", "task", "exit": {…}, "saved": true|false}
@@ -128,10 +128,8 @@ class Service:
     # --- clients ------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        # What a worker asked before it died is done before its successor gets an answer: a successor that
-        # has the list and finds no token may rely on it that nobody will make one any more.
-        for client in self._clients:
-            self._serve(client)
+        # A client is heard in the round after this one at the earliest. What its predecessor asked before it died is
+        # read in this round, so a worker that has the list and finds no token may rely on it that none will follow.
         try:
             sock, _ = self._listener.accept()
         except OSError:
@@ -183,6 +181,9 @@ class Service:
                 members = proc.tree(self._scan(), task, roots)
                 answer = {"result": sum(send(row, request["signal"]) for row in members)}
             case "end":
+                self._reap()  # what has ended by now was not ended by this
+                if command := self._by_task.get(_task(request)):
+                    command.ended_for = command.ended_for or request.get("reason")
                 ending = Ending(*self._roots(request), time.monotonic() + request["grace"])
                 self._endings.append((client, request["id"], ending))
                 return
@@ -245,7 +246,8 @@ class Service:
             if command is None:  # an orphan of some command, which came to us as their subreaper
                 continue
             del self._by_task[command.task]
-            self._record(command.task, exit_record(os.waitstatus_to_exitcode(status), command.started, usage))
+            record = exit_record(os.waitstatus_to_exitcode(status), command.started, usage)
+            self._record(command.task, {**record, "ended_for": command.ended_for})
 
     def _record(self, task: str, record: dict[str, Any]) -> None:
         saved = self._journal.save(task, record)

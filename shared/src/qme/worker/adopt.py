@@ -1,0 +1,98 @@
+"""What a worker takes up when it starts: the attempts that it, under the same id, held before.
+
+The spool is asked first, since what was started stands there; then the records, for claims that were written a moment
+before the end. Whether a command may still be started is decided by its token, in `Attempt.run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from qme.bus.kv import Entry
+from qme.contracts.tasks import Outcome, TaskRecord
+from qme.errors import RecordCorrupt
+from qme.executor.attempts import AttemptDir
+from qme.observe.logging import get_logger
+from qme.worker.attempt import Attempt
+from qme.worker.claim import Ours, claim_again, hold
+from qme.worker.context import Context
+from qme.worker.records import RecordEntry
+from qme.worker.spooled import is_reported, mark_reported
+
+log = get_logger(__name__)
+
+
+async def from_spool(context: Context) -> AsyncIterator[Attempt]:
+    """Give the attempts in the spool whose end is not on the bus yet."""
+    for folder in context.spool:
+        if is_reported(folder) or (folder.uuid, folder.attempt) in context.held:
+            continue
+        try:
+            entry, read_at = await context.records.read_surely(context.key(folder.uuid))
+        except RecordCorrupt as error:
+            log.warning("adopt.unreadable", task=folder.uuid, problem=error.message)
+            continue
+        if entry is None:
+            # Cleared, or the bus was rolled back behind it. Not marked: should the record return, we look again.
+            log.warning("adopt.record_gone", task=folder.uuid, attempt=folder.attempt)
+            continue
+        ours = await _ours(context, entry, folder, read_at)
+        if ours is None:
+            mark_reported(folder)
+        elif attempt := await _held(context, folder.attempt, ours):
+            yield attempt
+
+
+async def _ours(context: Context, entry: RecordEntry, folder: AttemptDir, read_at: float) -> Ours | None:
+    record = entry.value
+    ours = Ours(entry, read_at, fresh=False)
+    if record.attempt != folder.attempt:
+        return ours if _is_open(record, folder, context.worker) else None
+    if record.ended:
+        return (
+            ours if record.provisional and record.worker == context.worker and folder.start.exists() else None
+        )
+    if record.claim is not None:
+        return ours if record.claim.worker == context.worker else None
+    return await claim_again(context, entry, folder.attempt) if folder.start.exists() else None
+
+
+def _is_open(record: TaskRecord, folder: AttemptDir, worker: str) -> bool:
+    """The attempt is history, but how it ended is not known there, and may be known here."""
+    lines = (line for line in record.attempts if line.attempt == folder.attempt)
+    return folder.start.exists() and any(
+        line.outcome is Outcome.LOST and line.worker == worker for line in lines
+    )
+
+
+async def from_records(context: Context) -> AsyncIterator[Attempt]:
+    """Give the attempts that the records give to this worker and that it does not hold."""
+    async for seen in context.records.tasks.scan(f"{context.executor.name}.{context.pool}.*"):
+        if not isinstance(seen, Entry) or not _claimed(seen.value, context):
+            continue
+        entry, read_at = await context.records.read_surely(seen.value.key)
+        if entry is None or not _claimed(entry.value, context):
+            continue
+        if attempt := await _held(context, entry.value.attempt, Ours(entry, read_at, fresh=False)):
+            yield attempt
+
+
+def _claimed(record: TaskRecord, context: Context) -> bool:
+    mine = record.claim is not None and record.claim.worker == context.worker
+    return mine and (record.uuid, record.attempt) not in context.held
+
+
+async def _held(context: Context, number: int, ours: Ours) -> Attempt | None:
+    which = (ours.entry.value.uuid, number)
+    context.held[which] = None
+    try:
+        attempt = await hold(context, number, ours, context.records.spec(ours.entry.value.key))
+    except BaseException:
+        context.held.pop(which, None)
+        raise
+    if attempt is None:
+        context.held.pop(which, None)
+    else:
+        context.held[which] = attempt
+        log.info("adopt.taken_up", task=ours.entry.value.uid, attempt=number, started=attempt.started)
+    return attempt

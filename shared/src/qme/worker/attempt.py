@@ -1,0 +1,239 @@
+"""One attempt, from the claim to its final record: the `Task` that an executor is handed. No queue, no connections.
+
+An attempt can be begun anew at any point by another worker process: what it must not forget is in the record, in the
+spool, or on the bus.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec
+from qme.errors import QmeError
+from qme.executor.attempts import Exit
+from qme.executor.base import CommandLost, EndReason, Result
+from qme.executor.workplace import WorkplaceError
+from qme.lifecycle import Progressed
+from qme.observe.logging import bind_task, get_logger
+from qme.worker import spooled
+from qme.worker.clock import now
+from qme.worker.command import Command, Launch
+from qme.worker.context import Context, Which
+from qme.worker.ending import report
+from qme.worker.logs import Output
+from qme.worker.progress import Progress
+from qme.worker.records import RecordEntry
+from qme.worker.verdict import judge, wish
+
+log = get_logger(__name__)
+
+#: returncode of an attempt that failed by qme's own doing, as `qme run` shows it
+OWN_FAILURE = 125
+#: seconds beyond the grace time that an executor's `cancel` is waited for once `execute` has returned
+CANCEL_PATIENCE = 30.0
+
+
+class NotStarted(QmeError):
+    """The task was cancelled before its command started."""
+
+
+class ClaimGone(QmeError):
+    """The record gives this attempt to nobody, or to another worker."""
+
+
+class Attempt:
+    """An attempt that belongs to this worker."""
+
+    def __init__(
+        self,
+        context: Context,
+        entry: RecordEntry,
+        spec: TaskSpec,
+        number: int,
+        *,
+        read_at: float,
+        fresh: bool,
+    ) -> None:
+        """Hold an attempt. `read_at`: second of CLOCK_BOOTTIME of the entry; `fresh`: it was claimed just now."""
+        self.context = context
+        self.number = number
+        self.cancelled = False
+        self._spec = spec
+        self._entry = entry
+        self._fresh = fresh
+        folder = context.spool.attempt(spec.uuid, number)
+        settings = context.settings
+        self._command = Command(context.keeper, folder, settings.lease, read_at + settings.lease / 2)
+        self._progress = Progress(number, entry.value.data if self._is_current else {}, self._write)
+        self._output: Output | None = None
+        self._cancelling: asyncio.Task[None] | None = None
+        self._take(entry)
+
+    # -- what an executor sees ---------------------------------------------------------------------------------------
+    @property
+    def spec(self) -> TaskSpec:
+        """What was submitted."""
+        return self._spec
+
+    @property
+    def record(self) -> TaskRecord:
+        """The record as this worker knows it, with everything exported so far."""
+        return self._entry.value.model_copy(
+            update={"data": {**self._entry.value.data, **self._progress.data}}
+        )
+
+    @property
+    def directory(self) -> Path:
+        """The attempt's own folder."""
+        path = (
+            spooled.work_folder(self.context.settings, self.context.worker)
+            / f"{self._spec.uuid}.{self.number}"
+        )
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    @property
+    def started(self) -> bool:
+        """The start token exists."""
+        return self._command.started
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: Path | None = None,
+        timeout: float | None = None,
+    ) -> Exit:
+        """Run the command, or attach to it where it was started before."""
+        umask = 0o022 if self._spec.umask is None else self._spec.umask
+        launch = Launch(tuple(argv), cwd or self.directory, dict(env or {}), umask, stdin)
+        is_new = await self._command.start(launch, self.record, self._allow)
+        if is_new:
+            self.context.metrics.started.inc()
+        self._output = self.context.logs.watch(
+            self.context.key(self._spec.uuid), self._command.folder, fresh=is_new and self._fresh
+        )
+        await self.update(pid=self._command.pid)
+        return await self._command.wait(timeout, self.context.settings.term_grace)
+
+    async def end(self, reason: EndReason) -> None:
+        """End the command's tree."""
+        await self._command.end(reason, self.context.settings.term_grace)
+
+    async def update(self, *, status: Status | None = None, reason: str | None = None, **data: Any) -> None:
+        """Export; written within a second or two."""
+        self._progress.update(data, status, reason)
+
+    # -- what the worker does with it --------------------------------------------------------------------------------
+    @property
+    def which(self) -> Which:
+        """Uuid and number."""
+        return self._spec.uuid, self.number
+
+    async def perform(self) -> None:
+        """Run it to its final record. Cancelling this leaves the command running, to be taken up again."""
+        with bind_task(self._entry.value.uid):
+            progress = asyncio.create_task(self._progress.run())
+            try:
+                if self.cancelled:
+                    self._begin_cancel()
+                result = await self._result()
+                if self._cancelling is not None:  # ended means that nothing of it runs any more
+                    await asyncio.wait(
+                        {self._cancelling}, timeout=self.context.settings.term_grace + CANCEL_PATIENCE
+                    )
+                progress.cancel()
+                cancel = self._entry.value.cancel if self.cancelled else None
+                event = judge(self.number, result, self._command.exit, cancel, self._progress.data, now())
+                await report(self.context, self._entry, event, self._command.folder, self._output)
+            except ClaimGone as gone:
+                log.warning("attempt.dropped", attempt=self.number, problem=gone.message)
+                spooled.mark_reported(self._command.folder)
+            finally:
+                for helper in (progress, self._cancelling):
+                    if helper is not None:
+                        helper.cancel()
+                        with suppress(asyncio.CancelledError):
+                            await helper
+                if self._output is not None:
+                    self._output.stop()
+
+    async def look(self, *, leader: bool = False) -> None:
+        """Read the record again: somebody may want the task ended. A stale answer is mended by the next look."""
+        entry = await self.context.records.read(self.context.key(self._spec.uuid), leader=leader)
+        if entry is not None:
+            self._take(entry)
+        if self.cancelled:
+            self._begin_cancel()
+
+    @property
+    def _is_current(self) -> bool:
+        return self._entry.value.attempt == self.number
+
+    def _take(self, entry: RecordEntry) -> None:
+        if entry.revision >= self._entry.revision:
+            self._entry = entry
+        self.cancelled = self.cancelled or (self._is_current and self._entry.value.cancel is not None)
+
+    def _begin_cancel(self) -> None:
+        if self._cancelling is None or self._cancelling.done():
+            self._cancelling = asyncio.create_task(self._cancel())
+
+    async def _cancel(self) -> None:
+        try:
+            await self.context.executor.cancel(self)
+        except Exception:
+            log.exception("attempt.cancel_failed", attempt=self.number)
+
+    async def _allow(self) -> None:
+        """Let the command start. Raises NotStarted or ClaimGone where it must not."""
+        if self._command.stale:
+            entry, read_at = await self.context.records.read_surely(self.context.key(self._spec.uuid))
+            if entry is None:
+                raise ClaimGone("the record is gone")
+            self._take(entry)
+            self._command.refresh(read_at)
+        record = self._entry.value
+        if not self._is_current or record.claim is None or record.claim.worker != self.context.worker:
+            raise ClaimGone(f"{record.uid} is not this worker's any more")
+        if self.cancelled:
+            raise NotStarted
+
+    async def _result(self) -> Result:
+        try:
+            return await self.context.executor.execute(self)
+        except ClaimGone:
+            raise
+        except NotStarted:
+            return Result(
+                None, Outcome.CANCELLED, reason=f"{wish(self._entry.value.cancel)}, before it started"
+            )
+        except CommandLost as lost:
+            if self.cancelled:  # whoever wanted its end has it
+                return Result(
+                    None, Outcome.CANCELLED, reason=f"{wish(self._entry.value.cancel)}; {lost.message}"
+                )
+            return Result(None, Outcome.LOST, reason=lost.message)
+        except WorkplaceError as error:
+            return Result(OWN_FAILURE, Outcome.SUBMIT_FAILED, reason=error.message)
+        except Exception as error:
+            log.exception("attempt.executor_failed", attempt=self.number)
+            await self.end("cancel")
+            why = error.message if isinstance(error, QmeError) else f"{type(error).__name__}: {error}"
+            return Result(OWN_FAILURE, Outcome.FAILED, reason=f"the executor failed: {why}")
+
+    async def _write(self, event: Progressed) -> None:
+        if self._entry.value.started is not None:
+            event = replace(event, started=None)
+        entry = await self.context.records.apply(self.context.key(self._spec.uuid), self._entry, event)
+        if entry is not None:
+            self._take(entry)
+            if self.cancelled:
+                self._begin_cancel()

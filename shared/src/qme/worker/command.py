@@ -1,0 +1,144 @@
+"""The one command of an attempt: started at most once, waited for, ended. Writes no record."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from qme.contracts.tasks import TaskRecord
+from qme.executor.attempts import AttemptDir, Exit
+from qme.executor.base import CommandLost, EndReason
+from qme.executor.commands import AlreadyStarted, Expired, Keeper, KeeperError, Lost, Started
+from qme.executor.environment import build_environment
+from qme.observe.logging import get_logger
+from qme.worker.clock import uptime
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+#: seconds before the keeper is asked again, doubling up to the longest
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What is to be started."""
+
+    argv: Sequence[str]
+    cwd: Path
+    env: Mapping[str, str]
+    umask: int
+    stdin: Path | None
+
+
+class Command:
+    """The command of one attempt, whoever started it: this worker process or one before it."""
+
+    def __init__(self, keeper: Keeper, folder: AttemptDir, lease: float, fresh_until: float) -> None:
+        self.folder = folder
+        #: how it ended, once that is known
+        self.exit: Exit | None = None
+        self._keeper = keeper
+        self._which = (folder.uuid, folder.attempt)
+        self._lease = lease
+        #: second of CLOCK_BOOTTIME up to which the record that we read last is believed
+        self._fresh_until = fresh_until
+        self._starting = asyncio.Lock()
+
+    @property
+    def started(self) -> bool:
+        """Its start token exists."""
+        return self.folder.start.exists()
+
+    @property
+    def pid(self) -> int | None:
+        """Its first process, where that was noted."""
+        token = self.folder.read_token()
+        return token.pid if token else None
+
+    async def start(self, launch: Launch, record: TaskRecord, allow: Callable[[], Awaitable[None]]) -> bool:
+        """Start it, unless it ever was; True if this call did.
+
+        `allow` is asked right before each try: it raises where the command must not start. Waits while the keeper has
+        no room or can't be reached.
+        """
+        env = build_environment(
+            os.environ, launch.env, taskid=record.uid, uuid=self._which[0], attempt=self._which[1]
+        )
+
+        async def ask() -> Started | AlreadyStarted | Expired:
+            await allow()
+            return await self._keeper.start(
+                *self._which,
+                launch.argv,
+                env=env,
+                cwd=launch.cwd,
+                umask=launch.umask,
+                stdin=launch.stdin,
+                not_after=self._fresh_until,
+            )
+
+        async with self._starting:
+            while not self.started:
+                answer = await _patiently("start", ask)
+                if not isinstance(answer, Expired):
+                    return isinstance(answer, Started)
+        return False
+
+    @property
+    def stale(self) -> bool:
+        """The record was read too long ago to start anything because of it."""
+        return uptime() >= self._fresh_until
+
+    def refresh(self, read_at: float) -> None:
+        """Take note that the record was read at this second of CLOCK_BOOTTIME and still gives the command to us."""
+        self._fresh_until = read_at + self._lease / 2
+
+    async def wait(self, timeout: float | None, grace: float) -> Exit:
+        """Wait for its end; after `timeout` seconds of its run time it is ended. Raises CommandLost."""
+        watch = asyncio.create_task(self._limit(timeout, grace)) if timeout is not None else None
+        try:
+            found = await _patiently("wait", lambda: self._keeper.wait(*self._which))
+            if isinstance(found, Lost):
+                raise CommandLost(found.reason)
+            if watch is not None and found.ended_for == "timeout":
+                await watch  # what it left behind is ended too
+            self.exit = found
+            return found
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+    async def _limit(self, timeout: float, grace: float) -> None:
+        token = self.folder.read_token()
+        ran = time.time() - token.started if token and token.started else 0.0
+        await asyncio.sleep(min(max(timeout - ran, 0.0), timeout))
+        await self.end("timeout", grace)
+
+    async def end(self, reason: EndReason, grace: float) -> None:
+        """End its whole tree; returns once nothing is left of it. Nothing where it was never started."""
+        async with self._starting:  # a start that is under way comes first, or it would escape
+            if not self.started:
+                return
+        left = await _patiently("end", lambda: self._keeper.end(*self._which, grace, reason))
+        if left:
+            log.warning(
+                "command.left_running", pids=left, problem="processes of another user can't be signalled"
+            )
+
+
+async def _patiently(what: str, ask: Callable[[], Awaitable[T]]) -> T:
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await ask()
+        except KeeperError as error:
+            log.warning("command.keeper_waits", asked=what, problem=error.message, seconds=pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)

@@ -1,0 +1,62 @@
+"""What the parts of one worker share: who it is, its connections, the attempts it holds. No behaviour but counting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qme.bus.port import Bus
+from qme.contracts.subjects import TaskKey
+from qme.executor.base import Executor
+from qme.executor.commands import Keeper
+from qme.executor.spool import Spool
+from qme.observe.metrics import WorkerMetrics
+from qme.settings import Settings
+from qme.worker.logs import LogShipper
+from qme.worker.records import Records
+
+if TYPE_CHECKING:
+    from qme.worker.attempt import Attempt
+
+#: an attempt of a task: uuid and number
+Which = tuple[str, int]
+
+
+@dataclass
+class Context:
+    """One worker."""
+
+    settings: Settings
+    executor: Executor[Any]
+    pool: str  #: token
+    account: str  #: operating-system account that commands run as
+    worker: str
+    bus: Bus
+    spool: Spool
+    keeper: Keeper
+    logs: LogShipper
+    records: Records
+    metrics: WorkerMetrics
+    #: what this worker holds; None while it is being claimed
+    held: dict[Which, Attempt | None] = field(default_factory=dict)
+    #: messages handed out to us that `held` does not show yet
+    arriving: int = 0
+    #: why nothing new can be taken right now
+    paused: str | None = None
+
+    @property
+    def slots(self) -> int:
+        """Tasks that may run at a time."""
+        return int(self.executor.settings.slots)
+
+    def credit(self) -> int:
+        """Tasks that can be taken on now. What was adopted may be more than there are slots."""
+        return 0 if self.paused else max(0, self.slots - len(self.held) - self.arriving)
+
+    def key(self, uuid: str) -> TaskKey:
+        """Where a task of this worker lives."""
+        return TaskKey(self.executor.name, self.pool, uuid)
+
+    def attempts(self) -> list[Attempt]:
+        """The attempts that are under way."""
+        return [attempt for attempt in self.held.values() if attempt is not None]

@@ -1,0 +1,46 @@
+"""The last step of an attempt: all of its output on the bus, then its end in the record. Decides no outcome."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qme.contracts.output import NAMES
+from qme.errors import IllegalTransition
+from qme.executor.attempts import AttemptDir
+from qme.lifecycle import Ended
+from qme.observe.logging import get_logger
+from qme.worker.context import Context
+from qme.worker.export import excerpts
+from qme.worker.logs import Output
+from qme.worker.records import RecordEntry
+from qme.worker.spooled import mark_reported
+
+log = get_logger(__name__)
+
+
+async def report(
+    context: Context, entry: RecordEntry, event: Ended, folder: AttemptDir, output: Output | None
+) -> None:
+    """Ship what is left, write the end, and remember that nothing is left to be done. Waits while the bus is away.
+
+    Safe to repeat. `output` is None where no command of ours ran.
+    """
+    if output is not None:
+        written, logged = await output.finish()
+        own = excerpts(folder.stdout, folder.stderr, written)
+        own |= {NAMES[stream].logged: count for stream, count in logged.items()}
+        event = replace(event, data={**own, **event.data})
+    key = entry.value.key
+    try:
+        final = await context.records.apply_surely(key, entry, event)
+    except IllegalTransition:
+        # The bus was rolled back behind our claim, as a power cut can do. The start token kept its word: this is how
+        # the attempt ended.
+        final = await context.records.reclaim(key, event)
+    if final is None:
+        log.warning("attempt.record_gone", attempt=event.attempt, outcome=event.outcome)
+    mark_reported(folder)
+    context.metrics.ended(event.outcome)
+    log.info(
+        "attempt.ended", attempt=event.attempt, outcome=event.outcome, returncode=event.data.get("returncode")
+    )

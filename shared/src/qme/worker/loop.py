@@ -1,0 +1,128 @@
+"""One worker at work: the queue, the attempts, and the chores beside them. Reads no settings file and no signal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from qme.bus.port import Delivery
+from qme.contracts import subjects
+from qme.errors import QmeError
+from qme.observe.logging import get_logger
+from qme.worker import adopt, spooled
+from qme.worker.actions import Actions
+from qme.worker.attempt import Attempt
+from qme.worker.claim import take
+from qme.worker.connection import ready
+from qme.worker.context import Context
+from qme.worker.presence import Presence
+
+log = get_logger(__name__)
+
+#: seconds between two cleanings of the spool, and bytes of its disk below which nothing new is taken
+CLEANING, LEAST_ROOM = 1800.0, 16 << 20
+#: seconds that taking leave of the bus may take
+LEAVE = 2.0
+#: records looked at together for wishes to cancel
+TOGETHER = 32
+_FULL = "the disk of its spool is full"
+
+
+class Worker:
+    """One worker at work."""
+
+    def __init__(self, context: Context, users: tuple[str, ...] = ()) -> None:
+        self._context = context
+        self._presence = Presence(context, users)
+        self._freed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work for ever. Cancelling this hands over: commands go on, the next worker on this spool takes them up."""
+        context = self._context
+        await ready(context.bus)
+        await context.keeper.connect()
+        await context.executor.open()
+        log.info("worker.ready", worker=context.worker, pool=context.pool, slots=context.slots)
+        async with Actions(context).serve(), asyncio.TaskGroup() as group:
+            group.create_task(context.logs.run())
+            group.create_task(self._presence.run(self._look_after))
+            group.create_task(self._clean())
+            await self._adopt(adopt.from_spool(context), group)
+            group.create_task(self._adopt(adopt.from_records(context), group))
+            await self._pull(group)
+
+    async def drained(self) -> None:
+        """Take nothing new, and return once nothing is held any more."""
+        self._context.paused = "it is about to stop"
+        log.info("worker.drains", held=len(self._context.held))
+        while self._context.held or self._context.arriving:
+            self._freed.clear()
+            await self._freed.wait()
+
+    async def leave(self) -> None:
+        """Take leave of everybody, in a hurry if need be."""
+        context = self._context
+        with suppress(QmeError, TimeoutError):
+            async with asyncio.timeout(LEAVE):
+                await self._presence.leave()
+        with suppress(QmeError, TimeoutError):
+            async with asyncio.timeout(LEAVE):
+                await context.executor.close()
+                if not context.keeper.running():
+                    await context.keeper.quit()
+        await context.keeper.close()
+        log.info("worker.left", worker=context.worker, handed_over=len(context.keeper.running()))
+
+    async def _pull(self, group: asyncio.TaskGroup) -> None:
+        context = self._context
+        consumer = subjects.consumer(context.executor.name, context.pool)
+        async with context.bus.pull(subjects.TASKS, consumer, credit=context.credit) as deliveries:
+            async for delivery in deliveries:
+                context.arriving += 1
+                group.create_task(self._take(delivery))
+
+    async def _take(self, delivery: Delivery) -> None:
+        self._context.arriving -= 1  # from its first step on, `take` shows in `held`
+        attempt = await take(self._context, delivery)
+        if attempt is not None:
+            await self._perform(attempt)
+        self._freed.set()
+
+    async def _adopt(self, attempts: AsyncIterator[Attempt], group: asyncio.TaskGroup) -> None:
+        async for attempt in attempts:
+            group.create_task(self._perform(attempt))
+
+    async def _perform(self, attempt: Attempt) -> None:
+        context = self._context
+        context.metrics.active.set(len(context.held))
+        try:
+            await attempt.perform()
+        except Exception:
+            # A mistake of ours in one task must not end the others; it is taken up again by the next start.
+            log.exception("attempt.broken", task=attempt.record.uid, attempt=attempt.number)
+        finally:
+            context.held.pop(attempt.which, None)
+            context.metrics.active.set(len(context.held))
+            self._freed.set()
+
+    async def _look_after(self) -> None:
+        """See what a nudge that never came would have told, and whether there is room for more."""
+        attempts = self._context.attempts()
+        for at in range(0, len(attempts), TOGETHER):
+            looks = (attempt.look() for attempt in attempts[at : at + TOGETHER])
+            await asyncio.gather(*looks, return_exceptions=True)
+        if self._context.paused in (None, _FULL):
+            disk = os.statvfs(self._context.spool.path)
+            self._context.paused = _FULL if disk.f_bavail * disk.f_frsize < LEAST_ROOM else None
+
+    async def _clean(self) -> None:
+        context = self._context
+        while True:
+            await asyncio.sleep(CLEANING)
+            held = frozenset(context.held)
+            removed = await asyncio.to_thread(
+                spooled.clean, context.spool, context.settings, context.worker, held
+            )
+            log.info("spool.cleaned", attempts=removed)

@@ -1,0 +1,132 @@
+"""Says that this executor and this worker exist: the definition, and a heartbeat that expires. Touches no task."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable
+
+from qme.bus.kv import Bucket, Entry, Removed
+from qme.contracts import subjects
+from qme.contracts.executors import Definition, Heartbeat
+from qme.errors import Conflict, QmeError
+from qme.executor.base import actions_of
+from qme.observe.logging import get_logger
+from qme.worker.clock import now
+from qme.worker.context import Context
+
+log = get_logger(__name__)
+
+#: a heartbeat lives for so many intervals
+LIVES = 3
+
+
+class Presence:
+    """One worker's adverts."""
+
+    def __init__(self, context: Context, users: tuple[str, ...]) -> None:
+        """`users`: names that may submit to the pool; empty: the account's owner."""
+        self._context = context
+        self._users = users
+        self._definitions = Bucket(context.bus, subjects.BUCKET_EXECUTORS, Definition)
+        self._heartbeats = Bucket(context.bus, subjects.BUCKET_EXECUTORS, Heartbeat)
+        name, pool = context.executor.name, context.pool
+        self._definition_key = subjects.definition_key(name, pool)
+        self._heartbeat_key = subjects.heartbeat_key(name, pool, context.worker)
+        self._started = now()
+        self._revision = 0
+        self._outvoted = False
+
+    async def advertise(self) -> None:
+        """Write the definition where there is none, or another one that is not of a higher version.
+
+        Safe to repeat; repeated with every heartbeat, so that one that got lost comes back.
+        """
+        ours = self._definition()
+        seen = await self._definitions.look(self._definition_key)
+        if isinstance(seen, Entry):
+            theirs = seen.value
+            if _text(theirs) == _text(ours):
+                return
+            if _version(theirs.version) > _version(ours.version):
+                self._say_outvoted(theirs)
+                return
+        revision = seen.revision if seen is not None else 0
+        try:
+            await self._definitions.update(self._definition_key, ours, revision)
+        except Conflict:
+            return  # another worker of the pool, a moment earlier: looked at with the next heartbeat
+        if not isinstance(seen, Entry | Removed) or seen is None:
+            log.info("presence.advertised", matchstring=ours.matchstring, version=ours.version)
+
+    async def beat(self) -> None:
+        """Write one heartbeat."""
+        interval = self._context.settings.heartbeat
+        sign = Heartbeat(
+            executor=self._context.executor.name,
+            pool=self._context.pool,
+            worker=self._context.worker,
+            host=self._context.settings.host,
+            pid=os.getpid(),
+            version=self._context.executor.version,
+            slots=self._context.slots,
+            active=len(self._context.held),
+            started=self._started,
+            at=now(),
+            interval=interval,
+            paused=self._context.paused,
+        )
+        self._revision = await self._heartbeats.put(self._heartbeat_key, sign, ttl=max(1.0, LIVES * interval))
+
+    async def run(self, also: Callable[[], Awaitable[None]]) -> None:
+        """Beat for ever; with each beat the definition is looked after and `also` is called."""
+        while True:
+            for duty in (self.beat, self.advertise, also):
+                try:
+                    await duty()
+                except QmeError as error:
+                    log.warning("presence.failed", duty=duty.__name__, problem=error.message)
+            await asyncio.sleep(self._context.settings.heartbeat)
+
+    async def leave(self) -> None:
+        """Take the heartbeat back, so that nobody has to wait for its end."""
+        if self._revision:
+            await self._heartbeats.delete(self._heartbeat_key, self._revision, keep_marker=60.0)
+
+    def _definition(self) -> Definition:
+        executor = self._context.executor
+        return Definition(
+            executor=executor.name,
+            pool=self._context.pool,
+            matchstring=executor.matchstring,
+            priority=executor.priority,
+            version=executor.version,
+            account=self._context.account,
+            users=self._users,
+            actions=actions_of(type(executor)),
+            fields=executor.fields,
+            updated=now(),
+        )
+
+    def _say_outvoted(self, theirs: Definition) -> None:
+        if not self._outvoted:
+            log.warning(
+                "presence.outvoted",
+                ours=self._context.executor.version,
+                theirs=theirs.version,
+                pool=theirs.pool,
+            )
+        self._outvoted = True
+
+
+def _text(definition: Definition) -> dict[str, object]:
+    """What the definition says, without when it was said."""
+    return definition.model_dump(exclude={"updated"})
+
+
+def _version(text: str) -> tuple[tuple[int, str], ...]:
+    """Make versions comparable: numbers as numbers, the rest as text before them."""
+    return tuple(
+        (int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|[a-z]+", text.lower())
+    )

@@ -1,0 +1,122 @@
+"""Reads and writes the records of one worker's tasks. Decides nothing: `qme.lifecycle` says what an event does.
+
+Every write is a compare-and-set: read, advance by the events, write at the revision that was read; on a conflict all
+three again. So an event is always judged against what is true when it is written, and a key that is gone is not written
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from qme.bus.kv import Bucket, Entry
+from qme.bus.port import Bus
+from qme.contracts import subjects
+from qme.contracts.subjects import TaskKey
+from qme.contracts.tasks import TaskRecord, TaskSpec, event_headers
+from qme.errors import BusUnavailable, Conflict, NotFound
+from qme.lifecycle import Claimed, Ended, Event, Started, advance
+from qme.observe.logging import get_logger
+from qme.observe.metrics import WorkerMetrics
+from qme.worker.clock import now, uptime
+from qme.worker.export import fit
+
+log = get_logger(__name__)
+
+#: seconds before a write that the bus did not take is tried again, doubling up to the longest
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+
+T = TypeVar("T")
+RecordEntry = Entry[TaskRecord]
+
+
+class Records:
+    """The task and spec buckets as one worker uses them."""
+
+    def __init__(self, bus: Bus, worker: str, metrics: WorkerMetrics) -> None:
+        self.tasks = Bucket(bus, subjects.BUCKET_TASKS, TaskRecord)
+        self._specs = Bucket(bus, subjects.BUCKET_SPECS, TaskSpec)
+        self._worker = worker
+        self._metrics = metrics
+
+    async def read(self, key: TaskKey, *, leader: bool = True) -> RecordEntry | None:
+        """Read a record, from the leader unless told otherwise: whatever is dropped or ended because of it must be so.
+
+        Raises RecordCorrupt.
+        """
+        return await self.tasks.get(str(key), leader=leader)
+
+    async def spec(self, key: TaskKey) -> TaskSpec | None:
+        """Read what was submitted; a replica that is behind is not believed when it knows nothing."""
+        found = await self._specs.get(str(key)) or await self._specs.get(str(key), leader=True)
+        return found.value if found else None
+
+    async def write(self, key: TaskKey, revision: int, record: TaskRecord) -> RecordEntry:
+        """Write a record at a revision, once. Raises Conflict; BusUnavailable: nobody knows if it was written."""
+        record = fit(record)
+        headers = event_headers(record, self._worker)
+        written = await self.tasks.update(str(key), record, revision, headers=headers)
+        return Entry(str(key), record, written)
+
+    async def apply(self, key: TaskKey, entry: RecordEntry, *events: Event) -> RecordEntry | None:
+        """Advance a record by events, from `entry` or whatever stands by now; None: its key is gone.
+
+        Raises IllegalTransition and BusUnavailable.
+        """
+        while True:
+            record = entry.value
+            for event in events:
+                record = advance(record, event).record
+            if record == entry.value:
+                return entry
+            try:
+                return await self.write(key, entry.revision, record)
+            except Conflict:
+                self._metrics.write_conflicts.inc()
+            found = await self.read(key)
+            if found is None:
+                return None
+            entry = found
+
+    async def apply_surely(self, key: TaskKey, entry: RecordEntry, *events: Event) -> RecordEntry | None:
+        """Do as `apply`, for as long as it takes. What was written already is not written twice."""
+        return await _surely("write", lambda: self.apply(key, entry, *events))
+
+    async def read_surely(self, key: TaskKey) -> tuple[RecordEntry | None, float]:
+        """Read as `read` does, for as long as it takes; with the second of CLOCK_BOOTTIME from which on it was true."""
+
+        async def read() -> tuple[RecordEntry | None, float]:
+            at = uptime()
+            return await self.read(key), at
+
+        return await _surely("read", read)
+
+    async def spec_surely(self, key: TaskKey) -> TaskSpec | None:
+        """Read as `spec` does, for as long as it takes."""
+        return await _surely("read", lambda: self.spec(key))
+
+    async def reclaim(self, key: TaskKey, ended: Ended) -> RecordEntry | None:
+        """Write the end of an attempt whose claim the bus has forgotten. None: there is nothing to write it to."""
+        entry, _ = await self.read_surely(key)
+        if entry is None or not entry.value.due or entry.value.attempt != ended.attempt:
+            return None
+        started = Started(ended.attempt, ended.started or ended.at)
+        return await self.apply_surely(key, entry, self.claim(ended.attempt), started, ended)
+
+    def claim(self, attempt: int) -> Claimed:
+        """Word a claim of this worker's, told from all others by its nonce."""
+        return Claimed(self._worker, secrets.token_hex(8), attempt, now())
+
+
+async def _surely(what: str, ask: Callable[[], Awaitable[T]]) -> T:
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await ask()
+        except (BusUnavailable, NotFound) as error:
+            log.warning("record.bus_waits", asked=what, problem=error.message, seconds=pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)

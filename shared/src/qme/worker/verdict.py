@@ -1,0 +1,49 @@
+"""How an attempt ended, from what its executor returned and how its command was seen to end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from qme.contracts.tasks import CancelRequest, Outcome
+from qme.executor.attempts import Exit
+from qme.executor.base import Result
+from qme.lifecycle import Ended
+from qme.worker.export import plain
+
+
+def wish(cancel: CancelRequest | None) -> str:
+    """Say who wanted the task ended."""
+    if cancel is None:
+        return "cancelled"
+    return f"cancelled by {cancel.by}" + (f": {cancel.reason}" if cancel.reason else "")
+
+
+def judge(
+    attempt: int,
+    result: Result,
+    code: Exit | None,
+    cancel: CancelRequest | None,
+    exported: Mapping[str, Any],
+    now: datetime,
+) -> Ended:
+    """Word the end of an attempt.
+
+    Where the executor gives no outcome: what the command was ended for counts, and only if it had not ended by itself
+    before that (the keeper knows the order). `code` is None where there was no command of ours.
+    """
+    outcome, reason = result.outcome, result.reason
+    ended_for = code.ended_for if code else ("cancel" if cancel else None)
+    if outcome is None and ended_for == "cancel":
+        outcome, reason = Outcome.CANCELLED, reason or wish(cancel)
+    elif outcome is None and ended_for == "timeout":
+        outcome, reason = Outcome.TIMEOUT, reason or "ended at its time limit"
+    elif outcome is None:
+        outcome = Outcome.SUCCESS if result.returncode == 0 else Outcome.FAILED
+    data = {**exported, **plain(result.data)}
+    if result.returncode is not None:
+        data["returncode"] = result.returncode
+    started = result.started or (datetime.fromtimestamp(code.started, UTC) if code else None)
+    finished = result.finished or (datetime.fromtimestamp(code.finished, UTC) if code else now)
+    return Ended(attempt, outcome, finished, data, reason, started)
