@@ -23,6 +23,8 @@ from qme.executor.processes import Identity, boot_id, identity_of, is_alive, spa
 _PROGRAM = Path(__file__).parent / "keeper"
 #: seconds within which a keeper has to start, and to answer its first question
 _PATIENCE = 15.0
+#: seconds between two tries to reach one
+_PAUSE = 0.005
 #: bytes of the longest line from a keeper: a list of some hundred thousand commands
 _LINE = 64 << 20
 #: a Python from an environment module may not start without it; all else of our environment is none of the keeper's
@@ -75,6 +77,7 @@ class KeeperLink:
                 except (TimeoutError, ConnectionError) as failure:
                     error = failure
                     await self._hang_up()
+                    await asyncio.sleep(_PAUSE)
                 except BaseException:
                     await self._hang_up()
                     raise
@@ -90,9 +93,11 @@ class KeeperLink:
         """
         for _ in range(3):
             await self.connect()
+            connection = self._writer
             try:
                 answer = await self._ask({"do": do, **fields})
             except ConnectionError:
+                await self._drop(connection)
                 continue
             if "error" in answer:
                 raise KeeperError(f"the keeper refused: {answer['error']}")
@@ -106,14 +111,13 @@ class KeeperLink:
 
     async def close(self) -> None:
         """Hang up; the keeper and its commands go on."""
-        async with self._lock:
-            await self._hang_up()
+        await self._drop(self._writer)
 
     # --- the wire -----------------------------------------------------------------------------------------------
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
-        give_up, pause = loop.time() + _PATIENCE, 0.005
+        give_up, pause = loop.time() + _PATIENCE, _PAUSE
         starting: Identity | None = None
         while True:
             with suppress(FileNotFoundError, ConnectionRefusedError, BlockingIOError):
@@ -199,6 +203,12 @@ class KeeperLink:
         for end in self._ends.values():
             end.set_result(None)
         self._ends.clear()
+
+    async def _drop(self, connection: asyncio.StreamWriter | None) -> None:
+        """Give a broken connection up, unless somebody has replaced it already."""
+        async with self._lock:
+            if self._writer is connection:
+                await self._hang_up()
 
     async def _hang_up(self) -> None:
         if self._reading is not None:

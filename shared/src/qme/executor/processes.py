@@ -19,6 +19,8 @@ from qme.executor.keeper.ending import send
 
 #: seconds that output may still arrive after a helper ended, from what it left behind holding its pipes
 _LEFTOVERS = 0.5
+#: seconds that a killed helper may take to go
+_DYING = 2.0
 _children: list[subprocess.Popen[bytes]] = []
 
 
@@ -168,22 +170,27 @@ async def capture(
                 await collector.exited.wait()
         except TimeoutError:
             timed_out = True
-            _kill_group(pid)
-            await collector.exited.wait()
+            await _kill_group(pid, collector)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEFTOVERS):
                 await collector.drained.wait()
     finally:
         if not collector.exited.is_set():
-            _kill_group(pid)
+            await _kill_group(pid, collector)
         transport.close()
     out, err = (bytes(collector.output[fd]) for fd in (1, 2))
     returncode = transport.get_returncode()
-    assert returncode is not None  # noqa: S101 -- it has exited
+    if (
+        returncode is None
+    ):  # killed, but stuck in the kernel, say on a dead file server: nobody should wait for that
+        returncode = -signal.SIGKILL
     return Captured(returncode, out, err, timed_out, collector.truncated)
 
 
-def _kill_group(pid: int) -> None:
+async def _kill_group(pid: int, collector: _Collector) -> None:
     # The leader is not reaped yet, or the event loop would have told: the group can't be another's.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DYING):
+            await collector.exited.wait()
