@@ -177,6 +177,9 @@ class Changes:
             entry = await self.buckets.records.get(str(key), leader=True)
             if entry is None:
                 raise NotFound(f"there is no task {key.uuid}")
+            if entry.value.key != key:
+                # Its pool's worker wrote that; what follows from it must not reach another pool.
+                raise RecordCorrupt(f"the record of {key.taskid} says that it is {entry.value.uid}")
             try:
                 done = advance(entry.value, event)
             except IllegalTransition as refusal:

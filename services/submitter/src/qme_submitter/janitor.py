@@ -1,7 +1,8 @@
 """The chores that one submitter does for all: what broke off half-way is taken up, what waited long enough is released.
 
-It decides nothing of its own: `judgement` says what a record calls for, and each change is a compare-and-set or a message
-that the claim makes harmless, so a second janitor by mistake costs work only. Idle, it costs two requests per interval.
+It decides nothing of its own: `judgement` says what a record calls for, and each change is a compare-and-set or a
+message that the claim makes harmless, so a second janitor by mistake costs work only. Idle, it costs a request per
+interval.
 """
 
 from __future__ import annotations
@@ -92,6 +93,10 @@ class Janitor:
         except QmeError as error:
             log.warning("janitor.round_failed", error=error.message)
             return
+        except Exception:
+            # One odd record must not end all chores; the next round starts from where this one stopped.
+            log.exception("janitor.round_failed")
+            return
         # Somebody else does it; whoever takes over reads everything anew.
         self._open.clear()
         self._last = 0
@@ -119,12 +124,12 @@ class Janitor:
             return
         async for seen in records.scan(start=self._last + 1):
             self._last = max(self._last, seen.revision)
-            if isinstance(seen, Entry):
+            if isinstance(seen, Entry) and str(seen.value.key) == seen.key:
                 self._note(seen.key, seen.value)
             else:
                 self._open.pop(seen.key, None)
                 if not isinstance(seen, Removed):
-                    log.warning("janitor.record_unreadable", key=seen.key, problem=seen.problem)
+                    log.warning("janitor.record_unusable", key=seen.key)
 
     def _note(self, key: str, record: TaskRecord) -> None:
         now = self._buckets.clock()
@@ -163,7 +168,7 @@ class Janitor:
         # The message first: a worker claims before it acks, so a record that is still due after this has lost it.
         queued = await self._buckets.queued(key)
         entry = await self._buckets.records.look(text, leader=True)
-        if not isinstance(entry, Entry):
+        if not isinstance(entry, Entry) or entry.value.key != key:
             self._open.pop(text, None)
             return
         now = self._buckets.clock()

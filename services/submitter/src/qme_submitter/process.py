@@ -1,0 +1,131 @@
+"""A submitter put together from its parts, and run until it is told to stop. No arguments and no signals here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from qme.bus import topology
+from qme.bus.port import Bus
+from qme.contracts.subjects import ADMIN_VERBS, VERBS
+from qme.errors import BusUnavailable
+from qme.observe import health
+from qme.observe.logging import get_logger
+from qme.observe.metrics import SubmitterMetrics
+from qme.settings import Settings
+from qme_submitter.accept import Acceptor
+from qme_submitter.admin import Admin
+from qme_submitter.audit import Audit
+from qme_submitter.buckets import Buckets, Clock, utc_now
+from qme_submitter.changes import Changes
+from qme_submitter.janitor import Janitor
+from qme_submitter.lease import Holder, Lease
+from qme_submitter.registry import Registry
+from qme_submitter.room import Room
+from qme_submitter.service import Service
+
+log = get_logger(__name__)
+
+#: seconds between two tries while the bus is not there yet
+PAUSE = 0.5
+#: shortest life of the janitor's lease, in seconds
+LEASE = 15.0
+
+
+T = TypeVar("T")
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """Do a piece of work that may take long; give it up, and give None, when told to stop."""
+    working, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return await working if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+class Submitter:
+    """One submitter on one connection; any number of them share the work."""
+
+    def __init__(self, bus: Bus, settings: Settings, clock: Clock = utc_now) -> None:
+        self._bus = bus
+        self._settings = settings
+        self.metrics_registry = CollectorRegistry()
+        metrics = SubmitterMetrics(self.metrics_registry, (*VERBS, *ADMIN_VERBS[-2:]))
+        self.buckets = Buckets(bus, clock)
+        self.registry = Registry(bus, topology.streams(settings))
+        self.acceptor = Acceptor(
+            self.buckets,
+            self.registry,
+            Room(bus),
+            repeated=metrics.deduplicated.inc,
+            unroutable=metrics.unroutable.inc,
+        )
+        self.changes = Changes(self.buckets, self.registry, settings.spool_keep)
+        self.janitor = Janitor(
+            self.changes,
+            Lease(
+                bus,
+                Holder(holder=f"{settings.host}:{os.getpid()}", since=clock()),
+                max(LEASE, round(3 * settings.janitor_interval)),
+            ),
+            interval=settings.janitor_interval,
+            grace=settings.janitor_grace,
+            republished=metrics.republished.inc,
+        )
+        self.audit = Audit(bus, clock)
+        self.service = Service(
+            self.registry,
+            self.acceptor,
+            self.changes,
+            Admin(self.buckets, self.registry),
+            self.audit,
+            metrics,
+        )
+
+    async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+        """Set the bus up, serve, and look after tasks until `stop`. Raises NotPermitted."""
+        await unless(stop, self._set_up())
+        if stop.is_set():
+            return
+        with self._page():
+            following = asyncio.create_task(self.registry.follow())
+            cleaning = asyncio.create_task(self.janitor.run())
+            stopping = asyncio.create_task(stop.wait())
+            tasks = {following, cleaning, stopping}
+            try:
+                async with self.service.serving():
+                    log.info("submitter.ready", user=self._bus.user, pid=os.getpid())
+                    if ready is not None:
+                        ready.set()
+                    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {stopping}:
+                    await task  # these two never end by themselves: this raises why
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await self.audit.flush()
+
+    async def _set_up(self) -> None:
+        while True:
+            try:
+                return await self.registry.refresh(full=True)
+            except BusUnavailable as error:
+                # A cluster that elects its leaders takes its time.
+                log.warning("submitter.bus_not_ready", error=error.message)
+                await asyncio.sleep(PAUSE)
+
+    def _page(self) -> AbstractContextManager[object]:
+        if not self._settings.metrics_port:
+            return nullcontext()
+        page = health.Page(self.metrics_registry, healthy=lambda: True, ready=lambda: self._bus.connected)
+        return health.serve(page, self._settings.metrics_port)
