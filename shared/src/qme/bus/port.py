@@ -14,6 +14,7 @@ Errors, the same from both adapters:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -25,7 +26,11 @@ from qme.bus.topology import ConsumerSpec, StreamSpec
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message; `seq` and `time` are 0 and None for one that was followed live and not read from a stream."""
+    """A message.
+
+    `seq` and `time` say where and when it was stored; 0 and None for one that was followed live. What a stream
+    republishes has the stream's even then (the revision of the key that was written).
+    """
 
     subject: str
     data: bytes
@@ -133,9 +138,11 @@ class Bus(Protocol):
     ) -> Ack:
         """Store a message in the stream that takes `subject`.
 
-        Retried until `publish_retry` under one message id (the given one, else a fresh one), so that a lost answer does
-        not store it twice. With a given `message_id`, a message of it stored within the last two minutes makes this
-        a duplicate: nothing is stored, and that wins over `expect`. `ttl` is in whole seconds.
+        Retried until `publish_retry` under one message id (the given one, else a fresh one), so that a lost answer
+        does not store it twice. With a given `message_id`, a message of that id stored within the last two minutes
+        makes this a duplicate: nothing is stored. That wins over `expect` as long as the message is the last of its
+        subject; once a later one has replaced it, a repeated append with `expect` is a Conflict. `ttl` is in whole
+        seconds.
         """
         ...
 
@@ -150,6 +157,7 @@ class Bus(Protocol):
     def read(self, stream: str, subject: str = ">", *, start: int = 1) -> AsyncIterator[Message]:
         """Read what is stored now under matching subjects, from sequence `start` on, in order; ends at the end.
 
+        A subject that is written while it is read may come twice, but is never missed.
         Holds a bounded part of the stream in memory. Needs no consumer, so a reader needs no right to make one.
         """
         ...
@@ -171,17 +179,19 @@ class Bus(Protocol):
         """Receive messages as they are published, from the moment the context is entered.
 
         Yields None after a reconnect, and when the reader was too slow and messages were dropped: something may have
-        been missed, so read it from the stream. Never blocks the connection; memory is bounded.
+        been missed, so read it from the stream. Never blocks the connection; memory is bounded. An append that is sent
+        again, or refused by its stream, is seen as often as it was sent: only what a stream republishes is certain.
         """
         ...
 
     # -- consumers ---------------------------------------------------------------------------------------------------
     def pull(
-        self, stream: str, consumer: str, *, credit: Callable[[], int]
+        self, stream: str, consumer: str, *, credit: Callable[[], int], more: asyncio.Event | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
         """Take messages from a durable consumer.
 
-        `credit()` is asked before each pull: how many messages the caller can take now (0: ask again within a second).
+        `credit()` is asked before each pull: how many messages the caller can take now (0: ask again within a second,
+        or as soon as the caller sets `more`; the bus clears it).
         Waits where the consumer does not exist yet, and survives reconnects, leader changes and a re-created consumer.
         """
         ...

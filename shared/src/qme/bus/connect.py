@@ -1,0 +1,99 @@
+"""Opens the bus that the settings name: credentials from their file, and the adapter that fits. No calls are made here.
+
+The adapter is imported when it is needed: it brings NATS along, which costs a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from qme.bus.port import Bus
+from qme.errors import BusUnavailable, SettingsError
+from qme.settings import Settings
+
+_SEED = re.compile(r"SU[A-Z2-7]{56}\Z")
+_JWT = "-----BEGIN NATS USER JWT-----"
+
+
+@dataclass(frozen=True, repr=False)
+class Credentials:
+    """What proves who we are: options of the adapter, and the user's name where the file says it."""
+
+    login: dict[str, Any]
+    user: str | None = None
+
+
+async def connect(settings: Settings, *, url: str | None = None, creds: Path | None = None, name: str) -> Bus:
+    """Connect to `url` (else the settings' one) with the credentials file `creds` (else the settings' one).
+
+    `name` is what operators see in the list of connections. The user is the one that the credentials name, else the
+    setting. Raises SettingsError for an unusable file, NotPermitted for refused credentials, BusUnavailable.
+    """
+    url = url or settings.nats_url
+    if url is None:
+        raise BusUnavailable("no message bus is named; set QME_NATS_URL, or let qme start a local one")
+    path = creds or settings.nats_creds
+    credentials = read_credentials(path) if path else Credentials({})
+    from qme.bus.jetstream import JetStreamBus
+
+    return await JetStreamBus.open(
+        [server.strip() for server in url.split(",")],
+        credentials.login,
+        user=credentials.user or settings.user,
+        name=name,
+        connect_timeout=settings.connect_timeout,
+        publish_retry=settings.publish_retry,
+    )
+
+
+def read_credentials(path: Path) -> Credentials:
+    """Read a credentials file: JSON with user and password, a user's nkey seed, or a NATS .creds file.
+
+    Raises SettingsError for one that others may read, or that is none of the three.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & 0o077:
+                raise SettingsError(
+                    f"others may read the credentials in {path} (mode {mode:04o}); run: chmod 600 {path}"
+                )
+            text = file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the credentials in {path} can't be read: {error}") from error
+    if text.startswith("{"):
+        return _password(path, text)
+    if _SEED.match(text):
+        _needs_nkeys(path)
+        return Credentials({"nkeys_seed_str": text})
+    if _JWT in text:
+        _needs_nkeys(path)
+        return Credentials(
+            {"user_credentials": str(path)}
+        )  # read again at every connection: it may be renewed
+    raise SettingsError(
+        f"the credentials in {path} are neither JSON with user and password, nor an nkey seed, nor a .creds file"
+    )
+
+
+def _password(path: Path, text: str) -> Credentials:
+    try:
+        found = json.loads(text)
+        user, password = found["user"], found["password"]
+    except (ValueError, KeyError) as error:
+        raise SettingsError(f'the credentials in {path} must be {{"user": …, "password": …}}') from error
+    if not (isinstance(user, str) and isinstance(password, str) and user):
+        raise SettingsError(f"user and password in {path} must be text")
+    return Credentials({"user": user, "password": password}, user)
+
+
+def _needs_nkeys(path: Path) -> None:
+    if find_spec("nkeys") is None:
+        raise SettingsError(f"the credentials in {path} need a further package: pip install 'nats-py[nkeys]'")

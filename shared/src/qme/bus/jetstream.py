@@ -1,0 +1,148 @@
+"""The bus on NATS JetStream: puts the parts together behind the port.
+
+This file and its siblings `jetstream_*` are the only ones that import nats. `jetstream_link` keeps the connection,
+`jetstream_calls` repeats calls, and the rest are the port's chapters: append, read, live, pull, admin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from qme.bus.jetstream_admin import Admin
+from qme.bus.jetstream_append import Appender, complete
+from qme.bus.jetstream_calls import Api
+from qme.bus.jetstream_link import Link
+from qme.bus.jetstream_live import follow, serve
+from qme.bus.jetstream_parts import Unanswered
+from qme.bus.jetstream_pull import Pull
+from qme.bus.jetstream_read import Reader
+from qme.bus.port import Ack, Delivery, Expect, Handler, Message, StreamState
+from qme.bus.topology import ConsumerSpec, StreamSpec
+from qme.contracts import subjects
+from qme.errors import BusUnavailable, NotFound
+
+#: seconds between pings; a server that answers none is given up after three times that
+PING_INTERVAL = 10.0
+
+
+class JetStreamBus:
+    """One connection to NATS as one user. `open` makes it."""
+
+    def __init__(self, link: Link, patience: float) -> None:
+        self._link = link
+        self._patience = patience
+        api = Api(link, patience)
+        self._reader = Reader(api)
+        self._appender = Appender(api, self._reader)
+        self._admin = Admin(api)
+
+    @classmethod
+    async def open(
+        cls,
+        servers: Sequence[str],
+        login: Mapping[str, Any],
+        *,
+        user: str,
+        name: str,
+        connect_timeout: float,
+        publish_retry: float,
+        ping_interval: float = PING_INTERVAL,
+    ) -> JetStreamBus:
+        """Connect; `login` are nats-py's own options, `user` is a name, times are seconds.
+
+        Raises NotPermitted for refused credentials, BusUnavailable when no server answers or it can't be used.
+        """
+        link = Link(
+            servers,
+            login,
+            user=subjects.token(user),
+            name=name,
+            connect_timeout=connect_timeout,
+            ping_interval=ping_interval,
+        )
+        await link.open()
+        return cls(link, publish_retry)
+
+    @property
+    def user(self) -> str:
+        return self._link.user
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    # -- streams -----------------------------------------------------------------------------------------------------
+    async def append(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        expect: Expect | None = None,
+        message_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        ttl: float | None = None,
+    ) -> Ack:
+        sent = complete(headers, message_id, expect, ttl)
+        return await self._appender.append(subject, data, sent, given=message_id is not None)
+
+    async def last(self, stream: str, subject: str, *, leader: bool = False) -> Message | None:
+        return await self._reader.last(stream, subject, leader=leader)
+
+    def read(self, stream: str, subject: str = ">", *, start: int = 1) -> AsyncIterator[Message]:
+        return self._reader.read(stream, subject, start)
+
+    async def state(self, stream: str) -> StreamState:
+        return await self._reader.state(stream)
+
+    async def subjects(self, stream: str, pattern: str) -> Mapping[str, int]:
+        return await self._reader.subjects(stream, pattern)
+
+    async def purge(self, stream: str, subject: str) -> None:
+        await self._reader.purge(stream, subject)
+
+    # -- live --------------------------------------------------------------------------------------------------------
+    def follow(self, *subjects: str) -> AbstractAsyncContextManager[AsyncIterator[Message | None]]:
+        return follow(self._link, subjects, self._patience)
+
+    # -- consumers ---------------------------------------------------------------------------------------------------
+    def pull(
+        self,
+        stream: str,
+        consumer: str,
+        *,
+        credit: Callable[[], int],
+        more: asyncio.Event | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        return Pull(self._link, stream, consumer, credit, more)
+
+    # -- request and reply -------------------------------------------------------------------------------------------
+    async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:
+        try:
+            answer = await self._link.ask(subject, data, timeout=timeout, patient=True)
+        except Unanswered:
+            raise BusUnavailable(f"no answer came on {subject} within {timeout:g} s") from None
+        if not answer.data and (answer.headers or {}).get("Status") == "503":
+            raise NotFound(f"nobody serves {subject} now")
+        return answer.data
+
+    def serve(
+        self, name: str, handlers: Mapping[str, Handler], *, version: str = "0.0.0"
+    ) -> AbstractAsyncContextManager[None]:
+        return serve(self._link, name, handlers, version, self._patience)
+
+    # -- administration ----------------------------------------------------------------------------------------------
+    async def ensure(self, streams: Sequence[StreamSpec]) -> None:
+        for spec in streams:
+            await self._admin.ensure(spec)
+
+    async def ensure_consumer(self, spec: ConsumerSpec) -> None:
+        await self._admin.ensure_consumer(spec)
+
+    async def remove_consumer(self, stream: str, name: str) -> None:
+        await self._admin.remove_consumer(stream, name)
