@@ -68,16 +68,21 @@ class Janitor:
     async def run(self) -> None:
         """Do the chores until cancelled; survives any loss of the bus."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen())
-                while True:
-                    await self._round()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), self._until_next())
-                    self._wake.clear()
+            while True:
+                await self._round()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._until_next())
+                self._wake.clear()
         finally:
             with contextlib.suppress(QmeError):
                 await self._lease.release()
+
+    async def listen(self) -> None:
+        """Wake `run` at once for a retry, whose delay may be shorter than the interval; the rest can wait."""
+        async with self._bus.follow(subjects.EVERY_EVENT) as events:
+            async for event in events:
+                if event is None or _is_retry(event):
+                    self._wake.set()
 
     async def look(self) -> None:
         """Do one round of chores, whoever holds the lease. Raises what the bus raises."""
@@ -107,13 +112,6 @@ class Janitor:
         return min(max(soonest - now, BREATH), self._interval)
 
     # -- what there is -------------------------------------------------------------------------------------------------
-    async def _listen(self) -> None:
-        """Wake at once for a retry: its delay may be shorter than the interval. The rest can wait."""
-        async with self._bus.follow(subjects.EVERY_EVENT) as events:
-            async for event in events:
-                if event is None or _is_retry(event):
-                    self._wake.set()
-
     async def _read_changes(self) -> None:
         records = self._buckets.records
         state = await self._bus.state(records.stream)

@@ -97,10 +97,14 @@ class Submitter:
         if stop.is_set():
             return
         with self._page():
-            following = asyncio.create_task(self.registry.follow())
-            cleaning = asyncio.create_task(self.janitor.run())
+            loops = (
+                self.registry.listen(),
+                self.registry.keep_fresh(),
+                self.janitor.listen(),
+                self.janitor.run(),
+            )
             stopping = asyncio.create_task(stop.wait())
-            tasks = {following, cleaning, stopping}
+            tasks = {stopping, *(asyncio.create_task(loop) for loop in loops)}
             try:
                 async with self.service.serving():
                     log.info("submitter.ready", user=self._bus.user, pid=os.getpid())
@@ -108,7 +112,7 @@ class Submitter:
                         ready.set()
                     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done - {stopping}:
-                    await task  # these two never end by themselves: this raises why
+                    await task  # no loop ends by itself: this raises why
             finally:
                 for task in tasks:
                     task.cancel()

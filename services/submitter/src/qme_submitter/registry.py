@@ -88,7 +88,7 @@ class _Mirror:
 
 
 class Registry:
-    """The executors that this submitter knows of; `follow` keeps it fresh."""
+    """The executors that this submitter knows of; `listen` and `keep_fresh` run beside its use."""
 
     def __init__(self, bus: Bus, streams: Sequence[StreamSpec]) -> None:
         self._bus = bus
@@ -149,10 +149,9 @@ class Registry:
                 self._mirror = mirror
             await self._ensure_consumers()
 
-    async def follow(self) -> None:
-        """Keep the mirror fresh until cancelled; survives any loss of the bus."""
-        async with self._bus.follow(_EVERYTHING) as changes, asyncio.TaskGroup() as group:
-            group.create_task(self._refresh_on_change())
+    async def listen(self) -> None:
+        """Wake `keep_fresh` at each change, until cancelled."""
+        async with self._bus.follow(_EVERYTHING) as changes:
             async for message in changes:
                 if message is None:
                     # The bus may have come back without what was made on it.
@@ -161,7 +160,8 @@ class Registry:
                     self._consumers.clear()
                 self._wake.set()
 
-    async def _refresh_on_change(self) -> None:
+    async def keep_fresh(self) -> None:
+        """Read what has changed, and everything now and then, until cancelled; survives any loss of the bus."""
         read_all_at = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
