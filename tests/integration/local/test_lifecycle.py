@@ -1,0 +1,274 @@
+"""The stack starts once, lives through the death of any of its parts, and ends when told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from subprocess import Popen
+
+import nats
+import pytest
+from tests.integration.local import standin
+from tests.integration.local.conftest import Local, command, runs, soon, until
+
+from qme.errors import BusUnavailable, LocalStackError
+from qme.local import ensure
+from qme.local.control import AlreadyRunning, down, up
+from qme.local.layout import is_held, try_lock, write_state
+from qme.local.plan import Program
+from qme.local.stack import Endpoint
+from qme.local.starting import Recipe
+from qme.settings import Settings
+
+
+async def connect(local: Local) -> nats.NATS:
+    """Open a connection with the stack's own credentials."""
+    creds = json.loads(local.layout.creds.read_text())
+    return await nats.connect(local.state.url, user=creds["user"], password=creds["password"])
+
+
+def test_commands_at_the_same_moment_share_one_stack(local: Local) -> None:
+    """Five first commands get the same address, from one server, and one of them says that it started it."""
+    started = [command(local.settings.home) for _ in range(5)]
+    said = [one.communicate() for one in started]
+    assert {out for out, _ in said} == {f"{local.state.url} {local.pids['nats-server']}\n"}
+    assert sorted(err.count("started a local stack") for _, err in said) == [0, 0, 0, 0, 1]
+
+
+async def test_dead_supervisor_is_replaced_and_everything_else_lives_on(local: Local) -> None:
+    """After kill -9 of the supervisor the next command takes over the same processes."""
+    endpoint = await local.start()
+    before, supervisor = local.pids, local.state.pid
+    local.kill("supervisor")
+    assert all(map(runs, before.values()))
+    assert await local.start() == endpoint
+    assert local.pids == before
+    assert local.state.pid != supervisor
+    assert "took over" in local.said[-1]
+
+
+async def test_server_holds_its_store_itself(local: Local) -> None:
+    """No second server can open the store while the first lives, with or without a supervisor."""
+    await local.start()
+    local.kill("supervisor")
+    assert try_lock(local.layout.store_lock) is None
+    local.kill("nats-server")
+    # The server's last thread lets go of it.
+    until(lambda: not is_held(local.layout.store_lock))
+
+
+async def test_supervisor_that_died_before_it_wrote_down_its_server(local: Local) -> None:
+    """A server that no state file tells of is found again, not started a second time."""
+    endpoint = await local.start()
+    server = local.pids["nats-server"]
+    forgotten = [pid for name, pid in local.pids.items() if name != "nats-server"]
+    local.kill("supervisor")
+    local.layout.state.unlink()
+    assert await local.start() == endpoint
+    assert local.pids["nats-server"] == server
+    # Nobody knows which address they were told, so they are started again; none is left over.
+    await soon(lambda: not any(map(runs, forgotten)))
+
+
+async def test_dead_server_comes_back_with_what_it_stored(local: Local) -> None:
+    """After kill -9 the server is back on the same port with its streams; the services were left alone."""
+    endpoint = await local.start()
+    before = local.pids
+    connection = await connect(local)
+    stream = connection.jetstream()
+    await stream.add_stream(name="KEPT", subjects=["kept"])
+    await stream.publish("kept", b"this")
+    await connection.close()
+    local.kill("nats-server")
+    await soon(lambda: local.pids["nats-server"] not in (0, before["nats-server"]) and local.status.serving)
+    assert local.state.url == endpoint.url
+    assert {**local.pids, "nats-server": 0} == {**before, "nats-server": 0}
+    assert local.state.services[0].restarts == 1
+    connection = await connect(local)
+    assert (await connection.jetstream().get_last_msg("KEPT", "kept")).data == b"this"
+    await connection.close()
+
+
+async def test_dead_service_is_started_again(local: Local) -> None:
+    """A service that ends comes back, and the status says why it ended."""
+    await local.start()
+    before = local.pids
+    await soon(lambda: local.layout.log("worker-shell").read_text() == "here\n")
+    local.kill("worker-shell")
+    await soon(lambda: local.pids["worker-shell"] not in (0, before["worker-shell"]))
+    shown = {service.name: service for service in local.status.services}["worker-shell"]
+    assert (shown.restarts, shown.error) == (1, "ended, last saying: here")
+    assert local.pids["submitter"] == before["submitter"]
+
+
+async def test_port_that_somebody_took(local: Local) -> None:
+    """The server moves to another port with other credentials, and the services are told."""
+    endpoint = await local.start()
+    before, secret = local.pids, local.layout.creds.read_text()
+    supervisor = local.state.pid
+    os.kill(supervisor, signal.SIGSTOP)
+    local.kill("nats-server")
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind(("127.0.0.1", local.state.port))
+        squatter.listen()
+        os.kill(supervisor, signal.SIGCONT)
+        await soon(lambda: all(local.pids.values()) and not set(before.values()) & set(local.pids.values()))
+        assert local.state.url != endpoint.url
+        assert {service.url for service in local.state.services[1:]} == {local.state.url}
+        assert await local.start() == (local.state.url, endpoint.creds)
+        assert local.layout.creds.read_text() != secret
+        await (await connect(local)).close()
+
+
+async def test_state_file_that_names_somebody_elses_process(local: Local, stranger: Popen[bytes]) -> None:
+    """A pid that was used again is neither taken for a service nor signalled."""
+    await local.start()
+    await down(local.settings, leave=True, say=local.said.append)
+    services = tuple(replace(service, pid=stranger.pid, start_time=1) for service in local.state.services)
+    changed = replace(local.state, pid=stranger.pid, start_time=1, stopping=False, services=services)
+    write_state(local.layout, changed)
+    await local.start()
+    assert stranger.pid not in local.pids.values()
+    await down(local.settings, leave=True, say=local.said.append)
+    assert stranger.poll() is None
+
+
+@pytest.fixture
+def stranger() -> Iterator[Popen[bytes]]:
+    """A process that is none of the stack's."""
+    with Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+async def never(_settings: Settings, _endpoint: Endpoint, check: Callable[[], None]) -> None:
+    """Wait for a service that will not serve."""
+    while True:
+        check()
+        await asyncio.sleep(0.02)
+
+
+async def test_service_that_can_not_live_fails_the_start(make: Callable[..., Local]) -> None:
+    """The command is told which service ends and its last words, well before its patience ends."""
+    local = make()
+    broken = Program("submitter", (sys.executable, "-c", "raise SystemExit('no such luck')"))
+    local.recipe = Recipe(lambda: (broken,), never)
+    with pytest.raises(LocalStackError, match="submitter ended, last saying: no such luck"):
+        await local.start()
+
+
+async def test_down_stops_everything_and_keeps_the_store(local: Local) -> None:
+    """After down nothing runs and no lock is held; the next start has the same streams at the same address."""
+    endpoint = await local.start()
+    connection = await connect(local)
+    await connection.jetstream().add_stream(name="KEPT", subjects=["kept"])
+    await connection.close()
+    before = [*local.pids.values(), local.state.pid]
+    assert await down(local.settings, leave=True, say=local.said.append)
+    assert not any(map(runs, before))
+    assert not is_held(local.layout.supervisor_lock)
+    assert not local.status.running
+    assert not await down(local.settings, leave=True, say=local.said.append)
+    assert await local.start() == endpoint
+    connection = await connect(local)
+    assert (await connection.jetstream().stream_info("KEPT")).config.name == "KEPT"
+    await connection.close()
+
+
+async def test_down_without_a_supervisor(local: Local) -> None:
+    """What a killed supervisor left behind is stopped too."""
+    await local.start()
+    before = local.pids
+    local.kill("supervisor")
+    assert await down(local.settings, leave=True, say=local.said.append)
+    assert not any(map(runs, before.values()))
+
+
+async def test_second_up(local: Local) -> None:
+    """It is an error where the stack was to be watched, and a word where it only had to run."""
+    await local.start()
+    with pytest.raises(AlreadyRunning, match=f"already, pid {local.state.pid}"):
+        await up(local.settings, say=local.said.append)
+    await up(local.settings, detach=True, say=local.said.append)
+    assert "already" in local.said[-1]
+
+
+async def test_up_in_the_foreground_ends_with_what_it_started(local: Local) -> None:
+    """It shows the services and their changes; a signal stops the stack."""
+    watching = asyncio.create_task(up(local.settings, say=local.said.append, recipe=local.recipe))
+    await soon(lambda: any("worker-shell runs" in line for line in local.said))
+    before = local.pids
+    local.kill("worker-shell")
+    await soon(lambda: sum("worker-shell" in line for line in local.said) >= 2)
+    os.kill(os.getpid(), signal.SIGINT)
+    await watching
+    assert not any(map(runs, before.values()))
+    assert "stopped" in local.said[-1]
+
+
+async def test_site_without_local_stacks(make: Callable[..., Local]) -> None:
+    """Where the settings forbid it nothing is started, and the sentence says what to set."""
+    local = make(embedded=False)
+    with pytest.raises(BusUnavailable, match="QME_NATS_URL"):
+        await ensure(local.settings)
+    assert not local.settings.home.exists()
+
+
+async def test_idle_stack_stops_itself(make: Callable[..., Local]) -> None:
+    """Without commands, connections and tasks it ends after the setting's time."""
+    local = make(idle_stop=0.8)
+    await local.start()
+    before = local.pids
+    await soon(lambda: not any(map(runs, before.values())))
+    assert local.state.stopping
+
+
+@pytest.mark.parametrize("needed", ["task", "connection", "command"])
+async def test_stack_that_is_needed_stays(make: Callable[..., Local], needed: str) -> None:
+    """A task that has not ended, a connection or commands keep it alive."""
+    local = make(idle_stop=0.8)
+    local.recipe = Recipe(
+        standin.services, standin.serving, standin.BUSY if needed == "task" else standin.IDLE
+    )
+    await local.start()
+    connection = await connect(local) if needed == "connection" else None
+    begin = time.monotonic()
+    while time.monotonic() < begin + 2.5:
+        assert local.status.running
+        if needed == "command":
+            await ensure(local.settings)
+        await asyncio.sleep(0.1)
+    if connection:
+        await connection.close()
+
+
+async def test_second_supervisor_gives_up(local: Local) -> None:
+    """A supervisor that is started by hand beside a living one ends and changes nothing."""
+    await local.start()
+    before = local.state
+    argv = [sys.executable, "-P", "-m", "qme.local.supervisor", str(local.layout.root)]
+    second = await asyncio.create_subprocess_exec(*argv)
+    assert await second.wait() == 1
+    assert local.state == before
+
+
+async def test_services_do_not_run_in_the_first_commands_folder(local: Local, tmp_path: Path) -> None:
+    """Nothing keeps that folder in use, and no module is taken from it."""
+    (tmp_path / "asyncio.py").write_text("raise SystemExit('taken from the current folder')")
+    here = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        await local.start()
+    finally:
+        os.chdir(here)
+    for pid in (*local.pids.values(), local.state.pid):
+        assert Path(f"/proc/{pid}/cwd").readlink() == local.layout.root
