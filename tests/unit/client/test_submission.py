@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_batches_keep_requests_within_their_limit() -> None:
     assert [one for batch in made for one in batch] == tasks
     for batch in made:
         request = SubmitRequest(
-            id=new_uuid(), expires="2026-01-01T00:00:00Z", client="h" * 200, tasks=tuple(batch)
+            id=new_uuid(), expires=datetime.now(UTC), client="h" * 200, tasks=tuple(batch)
         )
         size = len(request.model_dump_json(exclude_defaults=True).encode())
         assert size <= MAX_REQUEST or len(batch) == 1

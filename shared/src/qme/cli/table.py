@@ -75,7 +75,14 @@ def age(moment: datetime | None, now: datetime | None = None) -> str:
     """Say how long ago something was: ``5s``, ``3m``, ``2h``, ``4d``; a dash for never."""
     if moment is None:
         return "-"
-    passed = max(((now or datetime.now(UTC)) - moment).total_seconds(), 0)
+    return span(((now or datetime.now(UTC)) - moment).total_seconds())
+
+
+def span(seconds: float | None) -> str:
+    """Say a length of time in its largest unit; a dash for none."""
+    if seconds is None:
+        return "-"
+    passed = max(seconds, 0)
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
         if passed >= length:
             return f"{passed // length:.0f}{unit}"

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from qme.bus.connect import connect as connect_bus
 from qme.bus.port import Bus
 from qme.client.api import AsyncClient
-from qme.errors import BusUnavailable
 from qme.settings import Settings
 
 
@@ -29,10 +28,6 @@ async def open_bus(settings: Settings, name: str) -> Bus:
     """Connect to the settings' bus or the local one. The caller closes it; errors as in `connect`."""
     if settings.nats_url is not None:
         return await connect_bus(settings, url=settings.nats_url, creds=settings.nats_creds, name=name)
-    if not settings.embedded:
-        raise BusUnavailable(
-            "there is no bus: QME_NATS_URL is not set, and embedded = false forbids a local one"
-        )
     from qme import local  # starts processes: not for those who have a bus
 
     endpoint = await local.ensure(settings)

@@ -40,6 +40,7 @@ class Queue:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: AsyncClient | None = None
+        self._connecting = asyncio.Lock()
         self._stack = AsyncExitStack()
 
     # -- the original's verbs ----------------------------------------------------------------------------------------
@@ -105,9 +106,13 @@ class Queue:
         loop = self._running_loop()
 
         async def connected() -> T:
-            if self._client is None:
-                self._client = await self._stack.enter_async_context(connect(self._settings, name="queue"))
-            return await function(self._client)
+            async with self._connecting:
+                if self._client is None:
+                    self._client = await self._stack.enter_async_context(
+                        connect(self._settings, name="queue")
+                    )
+                client = self._client
+            return await function(client)
 
         future = asyncio.run_coroutine_threadsafe(connected(), loop)
         try:
@@ -134,7 +139,7 @@ class Queue:
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop, self._connecting = asyncio.new_event_loop(), asyncio.Lock()
                 threading.Thread(target=_serve, args=(self._loop,), name="qme", daemon=True).start()
             return self._loop
 
@@ -149,6 +154,8 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 
 def _agrees(count: int) -> bool:
     try:
-        return input(f"Clear {count} tasks for good? [y/N] ").strip().lower() in ("y", "yes")
+        return input(
+            f"Clear {count} task{'' if count == 1 else 's'} with all output for good? [y/N] "
+        ).strip().lower() in ("y", "yes")
     except EOFError:
         raise QmeError("nobody to ask; say noprompt=True") from None
