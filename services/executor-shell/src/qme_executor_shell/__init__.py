@@ -53,7 +53,6 @@ class ShellExecutor(Executor[ShellSettings]):
             timestamp=task.record.data.get("timestamp") or datetime.now(UTC).isoformat(),
             cmd=spec.argv,
             command=task.record.command,
-            status="running",
         )
         argv = ("/bin/sh", "-c", *spec.argv) if spec.shell else spec.argv
         if self.settings.nice:

@@ -109,11 +109,13 @@ class Actions:
         identity = json.dumps([asked.uuid, record.attempt, asked.action, asked.args], sort_keys=True)
         running = self._shared.get(identity)
         if running is None:
-            method = find_action(self._context.executor, str(asked.action))
-            running = asyncio.ensure_future(method(await self._held(record), **asked.args))
-            self._shared[identity] = running
+            self._shared[identity] = running = asyncio.create_task(self._read(asked, record))
             asyncio.get_running_loop().call_later(SHARED, self._shared.pop, identity, None)
         return await asyncio.shield(running)
+
+    async def _read(self, asked: ActionRequest, record: TaskRecord) -> Any:
+        method = find_action(self._context.executor, str(asked.action))
+        return await method(await self._held(record), **asked.args)
 
     async def _held(self, record: TaskRecord) -> Held:
         name = f"{record.uuid}.{record.attempt}"

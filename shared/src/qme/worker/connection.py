@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from qme.bus.port import Bus
@@ -31,7 +32,8 @@ async def open_bus(settings: Settings, name: str) -> Bus:
         from qme import local  # starts processes: not for those who have a bus
 
         endpoint = await local.ensure(settings)
-        url, creds = endpoint.url, endpoint.creds
+        url: str = endpoint.url
+        creds: Path | None = endpoint.creds
     else:
         url, creds = settings.nats_url, settings.nats_creds
     return await _patiently("the bus", lambda: connect(settings, url=url, creds=creds, name=name))

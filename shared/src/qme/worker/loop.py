@@ -37,6 +37,8 @@ class Worker:
         self._context = context
         self._presence = Presence(context, users)
         self._freed = asyncio.Event()
+        #: the bus is to ask for more: its own event, since it clears it
+        self._more = asyncio.Event()
 
     async def run(self) -> None:
         """Work for ever. Cancelling this hands over: commands go on, the next worker on this spool takes them up."""
@@ -78,7 +80,8 @@ class Worker:
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         context = self._context
         consumer = subjects.consumer(context.executor.name, context.pool)
-        async with context.bus.pull(subjects.TASKS, consumer, credit=context.credit) as deliveries:
+        pull = context.bus.pull(subjects.TASKS, consumer, credit=context.credit, more=self._more)
+        async with pull as deliveries:
             async for delivery in deliveries:
                 context.arriving += 1
                 group.create_task(self._take(delivery))
@@ -88,7 +91,7 @@ class Worker:
         attempt = await take(self._context, delivery)
         if attempt is not None:
             await self._perform(attempt)
-        self._freed.set()
+        self._tell_freed()
 
     async def _adopt(self, attempts: AsyncIterator[Attempt], group: asyncio.TaskGroup) -> None:
         async for attempt in attempts:
@@ -105,7 +108,11 @@ class Worker:
         finally:
             context.held.pop(attempt.which, None)
             context.metrics.active.set(len(context.held))
-            self._freed.set()
+            self._tell_freed()
+
+    def _tell_freed(self) -> None:
+        self._freed.set()
+        self._more.set()
 
     async def _look_after(self) -> None:
         """See what a nudge that never came would have told, and whether there is room for more."""

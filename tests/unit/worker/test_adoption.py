@@ -1,0 +1,265 @@
+"""Workers that go and come back: commands live on, each is started once, and its record ends right."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.worker.lab import USER, FaultyBus, Lab, now, once, until
+from tests.unit.worker.test_running import _marked
+
+from qme.contracts.tasks import Outcome, Status
+from qme.executor.base import Result, Task
+from qme.executor.commands import Keeper
+from qme.executor.keeper import proc
+from qme.lifecycle import Claimed, Rerun, Started, Vanished
+from qme.worker.spooled import is_reported
+from qme_executor_shell import ShellExecutor, ShellSettings
+
+
+async def test_while_the_command_runs(lab: Lab) -> None:
+    """A command that outlives its worker is taken up again: one start, whole output, right code."""
+    async with lab.worker():
+        key = await lab.submit_marked("echo one; sleep 1.5; echo two; exit 7")
+        await lab.running(key)
+    assert _marked(key.uuid)
+    assert not (await lab.entry(key)).value.ended
+    async with lab.worker():
+        record = await lab.ended(key)
+    assert (record.outcome, record.data["returncode"]) == (Outcome.FAILED, 7)
+    assert await lab.output(key) == b"one\ntwo\n"
+    assert record.data["cmd"][0].startswith("echo x")
+    assert lab.starts(key) == 1
+
+
+async def test_it_ended_while_nobody_was_there(lab: Lab) -> None:
+    """The exit record tells the next worker."""
+    async with lab.worker():
+        key = await lab.submit_marked("sleep 0.5; echo late")
+        await lab.record(key, lambda record: record.claim is not None)
+        await until(lambda: _started(lab, key.uuid))
+    await asyncio.sleep(0.8)
+    async with lab.worker():
+        record = await lab.ended(key)
+    assert (record.outcome, record.data["output"]) == (Outcome.SUCCESS, ["late\n"])
+    assert lab.starts(key) == 1
+    assert record.finished is not None
+    assert (now() - record.finished).total_seconds() > 0.3
+
+
+async def _started(lab: Lab, uuid: str) -> bool:
+    return lab.spool.attempt(uuid, 1).start.exists()
+
+
+async def test_claimed_and_not_started(lab: Lab) -> None:
+    """A claim without a start token: this worker alone may start it, and does, also where only the record knows."""
+    key = await lab.submit_marked("true")
+    await lab.change(key, Claimed(lab.spool.worker_id, "n", 1, now()))
+    await lab.change(key, Started(1, now()))
+    assert not lab.spool.attempt(key.uuid, 1).path.exists()
+    async with lab.worker():
+        record = await lab.ended(key)
+    assert record.outcome is Outcome.SUCCESS
+    assert lab.starts(key) == 1
+
+
+async def test_the_folder_without_a_token(lab: Lab) -> None:
+    """Died between the folder and the token: started now."""
+    key = await lab.submit_marked("true")
+    await lab.change(key, Claimed(lab.spool.worker_id, "n", 1, now()))
+    lab.spool.attempt(key.uuid, 1).create()
+    async with lab.worker():
+        assert (await lab.ended(key)).outcome is Outcome.SUCCESS
+    assert lab.starts(key) == 1
+
+
+async def test_a_token_whose_command_is_unknown(lab: Lab) -> None:
+    """Died between the token and the spawn: lost, with that text, and never started."""
+    key = await lab.submit_marked("true")
+    await lab.change(key, Claimed(lab.spool.worker_id, "n", 1, now()))
+    folder = lab.spool.attempt(key.uuid, 1)
+    folder.create()
+    folder.start.write_text("")
+    async with lab.worker():
+        record = await lab.ended(key)
+    assert (record.status, record.outcome, record.provisional) == (Status.LOST, Outcome.LOST, False)
+    assert record.reason == "the keeper died while it started the command: whether it ran is unknown"
+    assert lab.starts(key) == 0
+
+
+async def test_cancelled_while_nobody_was_there(lab: Lab) -> None:
+    """The wish stands in the record; the next worker fulfils it."""
+    async with lab.worker():
+        key = await lab.submit_marked("sleep 60")
+        await lab.running(key)
+    with pytest.raises(Exception, match=r"."):
+        await lab.cancel(key)  # the nudge finds nobody
+    async with lab.worker():
+        record = await lab.ended(key)
+    assert (record.outcome, record.data["returncode"]) == (Outcome.CANCELLED, 143)
+    assert not _marked(key.uuid)
+
+
+async def test_cancelled_before_it_was_started(lab: Lab) -> None:
+    """A claim without a token and a wish to cancel: never started."""
+    key = await lab.submit_marked("true")
+    await lab.change(key, Claimed(lab.spool.worker_id, "n", 1, now()))
+    with pytest.raises(Exception, match=r"."):
+        await lab.cancel(key)
+    async with lab.worker():
+        record = await lab.ended(key)
+    assert record.outcome is Outcome.CANCELLED
+    assert lab.starts(key) == 0
+
+
+async def test_lost_by_silence_is_corrected(lab: Lab) -> None:
+    """What was given up for lost while its worker was away is corrected by what really happened."""
+    async with lab.worker():
+        key = await lab.submit_marked("sleep 0.5; exit 4")
+        await lab.running(key)
+    await lab.change(key, Vanished(1, now(), "silent"))
+    async with lab.worker():
+        record = await lab.record(key, lambda record: not record.provisional)
+    assert (record.status, record.outcome, record.data["returncode"]) == (Status.COMPLETE, Outcome.FAILED, 4)
+    assert lab.starts(key) == 1
+
+
+async def test_lost_and_run_again_elsewhere(lab: Lab) -> None:
+    """The report on an attempt that was given up corrects its line in the history and nothing else."""
+    async with lab.worker():
+        key = await lab.submit_marked("sleep 0.5; exit 4")
+        await lab.running(key)
+    await lab.change(key, Vanished(1, now(), "silent"))
+    await lab.change(key, Rerun(USER, now(), force=True))
+    async with lab.worker():
+        record = await lab.record(key, lambda record: record.attempts[0].outcome is not Outcome.LOST)
+    (line,) = record.attempts
+    assert (line.outcome, line.returncode) == (Outcome.FAILED, 4)
+    assert (record.attempt, record.status) == (2, Status.QUEUED)
+
+
+async def test_lost_before_it_was_started(lab: Lab) -> None:
+    """What was given up for lost before its start token is never started."""
+    key = await lab.submit_marked("true")
+    await lab.change(key, Claimed(lab.spool.worker_id, "n", 1, now()))
+    lab.spool.attempt(key.uuid, 1).create()
+    await lab.change(key, Vanished(1, now(), "silent"))
+    async with lab.worker():
+        await until(lambda: _reported(lab, key.uuid))
+    assert lab.starts(key) == 0
+
+
+async def _reported(lab: Lab, uuid: str) -> bool:
+    return is_reported(lab.spool.attempt(uuid, 1))
+
+
+async def test_a_worker_that_slept_asks_again(lab: Lab) -> None:
+    """Half a lease after the claim the record is read again: what is not ours any more is not started."""
+
+    class Sleeper(ShellExecutor):
+        async def execute(self, task: Task) -> Result:
+            await lab.change(key, Vanished(1, now(), "silent"))
+            await asyncio.sleep(0.4)
+            return await super().execute(task)
+
+    async with lab.worker(Sleeper(ShellSettings()), settings=replace(lab.settings, lease=0.6, heartbeat=0.5)):
+        key = await lab.submit_marked("true")
+        record = await lab.ended(key)
+        await asyncio.sleep(1.0)
+    assert record.outcome is Outcome.LOST
+    assert lab.starts(key) == 0
+
+
+async def test_the_bus_forgot_the_claim(lab: Lab) -> None:
+    """After a roll-back of the bus the start token refuses a second start; the end is written all the same."""
+    async with lab.worker():
+        key = await lab.submit_marked("sleep 1")
+        entry = await lab.entry(key)
+        await lab.running(key)
+        forgotten = await lab.entry(key)
+        await lab.records.update(str(key), entry.value.model_copy(update={"claim": None}), forgotten.revision)
+        await lab.enqueue(key)
+        record = await lab.ended(key)
+    assert record.outcome is Outcome.SUCCESS
+    assert lab.starts(key) == 1
+
+
+async def test_the_bus_forgot_the_claim_while_nobody_was_there(lab: Lab) -> None:
+    """The worker claims again what it has started."""
+    async with lab.worker():
+        key = await lab.submit_marked("sleep 0.7")
+        await lab.running(key)
+    entry = await lab.entry(key)
+    await lab.records.update(
+        str(key), entry.value.model_copy(update={"claim": None, "data": {}}), entry.revision
+    )
+    async with lab.worker():
+        record = await lab.ended(key)
+    assert record.outcome is Outcome.SUCCESS
+    assert lab.starts(key) == 1
+
+
+async def test_cleared_while_it_ran(lab: Lab) -> None:
+    """A record that is gone is not written again."""
+    async with lab.worker():
+        key = await lab.submit_marked("sleep 0.5")
+        await lab.running(key)
+        await lab.records.delete(str(key), (await lab.entry(key)).revision)
+        await until(lambda: _reported(lab, key.uuid))
+    assert await lab.records.get(str(key), leader=True) is None
+
+
+async def test_the_keeper_dies(lab: Lab) -> None:
+    """Nobody knows how a command ended whose parent died: lost, not started again."""
+    async with lab.worker():
+        key = await lab.submit_marked("sleep 2.5")
+        await lab.running(key)
+        os.kill(_keeper_pid(lab), signal.SIGKILL)
+        record = await lab.ended(key)
+        again = await lab.ended(await lab.submit("true"))
+    assert (record.outcome, again.outcome) == (Outcome.LOST, Outcome.SUCCESS)
+    assert lab.starts(key) == 1
+
+
+def _keeper_pid(lab: Lab) -> int:
+    words = str(lab.spool.path).encode()
+    for row in proc.snapshot():
+        try:
+            line = Path(f"/proc/{row.pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words in line and b"-S" in line:
+            return row.pid
+    raise AssertionError("no keeper")
+
+
+async def test_logs_go_on_without_doubles(lab: Lab) -> None:
+    """A restarted worker goes on after the last stored chunk, also where it died right after storing it."""
+    bus = FaultyBus(lab.server.connect("ann"))
+    async with lab.worker(bus=bus):
+        key = await lab.submit_marked("for i in 1 2 3 4 5 6 7 8; do seq 1 2000; sleep 0.15; done")
+        bus.after = once("qme.logs", asyncio.CancelledError())  # type: ignore[arg-type]
+        await until(lambda: lab.chunks(key))
+    async with lab.worker():
+        await lab.ended(key)
+    assert await lab.output(key) == b"".join(b"%d\n" % n for n in range(1, 2001)) * 8
+
+
+async def test_a_restart_takes_nothing_twice(lab: Lab) -> None:
+    """A message that was not acknowledged before the worker went is dropped by the next one."""
+    async with lab.worker():
+        key = await lab.submit_marked("sleep 1")
+        await lab.running(key)
+    await lab.enqueue(key)
+    async with lab.worker():
+        record = await lab.ended(key)
+    assert record.outcome is Outcome.SUCCESS
+    assert lab.starts(key) == 1
+    keeper = Keeper(lab.spool)
+    await keeper.connect()
+    assert keeper.running() == {}
+    await keeper.close()
