@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.integration.local import standin
 
-from qme.executor.processes import Identity
+from qme.executor.processes import Identity, identity_of
 from qme.local import starting
 from qme.local.control import StackStatus, status
 from qme.local.layout import Layout, State, read_state
@@ -68,13 +68,13 @@ class Local:
                 return
             supervisor = Identity(state.pid, state.start_time, state.boot_id)
             for identity in (supervisor, *map(living, state.services)):
-                if identity is not None and starting.identity_of(identity.pid) == identity:
+                if identity is not None and identity_of(identity.pid) == identity:
                     os.kill(identity.pid, signal.SIGKILL)
 
 
 def runs(pid: int) -> bool:
     """Tell whether there is a living process."""
-    return starting.identity_of(pid) is not None
+    return identity_of(pid) is not None
 
 
 def until(condition: Callable[[], object], seconds: float = 15.0) -> None:

@@ -16,6 +16,7 @@ from subprocess import Popen
 
 import nats
 import pytest
+from nats.aio.client import Client
 from tests.integration.local import standin
 from tests.integration.local.conftest import Local, command, runs, soon, until
 
@@ -29,7 +30,7 @@ from qme.local.starting import Recipe
 from qme.settings import Settings
 
 
-async def connect(local: Local) -> nats.NATS:
+async def connect(local: Local) -> Client:
     """Open a connection with the stack's own credentials."""
     creds = json.loads(local.layout.creds.read_text())
     return await nats.connect(local.state.url, user=creds["user"], password=creds["password"])

@@ -74,6 +74,7 @@ class ServiceState:
     boot_id: str = ""
     started: float = 0.0  #: seconds since 1970
     restarts: int = 0
+    failures: int = 0  #: ends in a row, each shortly after its start
     error: str = ""  #: why it last ended
     url: str = ""  #: address of the bus that it was started with
 

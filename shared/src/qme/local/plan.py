@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from qme.contracts.subjects import token
 from qme.errors import LocalStackError
 from qme.settings import Settings
 
@@ -34,7 +33,7 @@ class Program:
 class Plan:
     """Everything the supervisor has to know."""
 
-    user: str  #: token of the one user of the bus
+    user: str  #: name of the one user of the bus
     server: str  #: nats-server program
     sync_interval: float  #: seconds; 0: every write
     idle_stop: float  #: seconds; 0: never
@@ -70,7 +69,7 @@ def services() -> tuple[Program, ...]:
 def make(settings: Settings, programs: tuple[Program, ...], probe: tuple[str, ...] | None = None) -> Plan:
     """Plan a stack. Raises LocalStackError when there is no nats-server."""
     return Plan(
-        user=token(settings.user),
+        user=settings.user,
         server=str(find_server(settings.nats_server)),
         sync_interval=settings.sync_interval,
         idle_stop=settings.idle_stop,

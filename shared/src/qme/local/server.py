@@ -67,7 +67,7 @@ class Server(Service):
 
     async def launch(self, env: Mapping[str, str]) -> None:
         """Start it on its store, on its old port where that is free. Raises LocalStackError, OSError."""
-        lock = await self._lock()
+        lock = await self.free_store()
         try:
             self._configure()
             self.start(env, (lock,))
@@ -82,7 +82,8 @@ class Server(Service):
             self._serves = ports.is_ours(self.port)
         return self._serves
 
-    async def _lock(self) -> int:
+    async def free_store(self) -> int:
+        """Wait until no server has the store, and give the lock on it. Raises LocalStackError after five seconds."""
         deadline = asyncio.get_running_loop().time() + _LETTING_GO
         with explained(self._layout.store_lock):
             while (lock := try_lock(self._layout.store_lock)) is None:

@@ -55,6 +55,7 @@ class Service:
             who.boot_id,
             started=self.started,
             restarts=self.restarts,
+            failures=self._failures,
             error=self.error,
             url=self.url,
         )

@@ -108,7 +108,6 @@ class _Attempt:
         #: the supervisor that we started; None when it was there before us
         self._supervisor = identity_of(pid) if pid else None
         self._pid = pid
-        self._restarts: dict[str, int] = {}
 
     def remaining(self) -> float:
         """Seconds left."""
@@ -132,8 +131,7 @@ class _Attempt:
             raise LocalStackError(f"the local stack can't be started: {words or 'its supervisor ended'}")
         state = self._state()
         for service in state.services if state else ():
-            first = self._restarts.setdefault(service.name, service.restarts)
-            if not service.pid and service.restarts - first >= _TRIES - 1:
+            if not service.pid and service.failures >= _TRIES:
                 raise self._broken([service])
 
     def failure(self) -> LocalStackError:

@@ -78,6 +78,8 @@ class Supervisor:
             await stranger.stop()
         if self._server.identity and not self._server.port:  # nobody can tell where it listens
             await self._server.stop()
+        if self._server.identity is None:
+            os.close(await self._server.free_store())
 
     async def _look(self) -> None:
         """Start what is not there; the services only once the server serves, or they would end at once."""
