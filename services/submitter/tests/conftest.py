@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uuid_utils
 
+from qme.bus.jetstream import JetStreamBus
 from qme.bus.kv import Bucket
+from qme.bus.memory import MemoryServer
 from qme.bus.port import Bus
 from qme.contracts import subjects
 from qme.contracts.executors import Approval, Definition, Heartbeat
@@ -24,6 +24,7 @@ from qme.contracts.subjects import TaskKey, definition_key, heartbeat_key
 from qme.contracts.tasks import TaskRecord
 from qme.lifecycle import Event, advance
 from qme.settings import Settings
+from qme.testing.nats import PASSWORD, USER, NatsServer
 from qme_submitter.changes import Asker
 from qme_submitter.process import Submitter
 
@@ -36,6 +37,28 @@ OPERATOR = Asker("op", operator=True)
 def submission(*argv: str, **changed: object) -> Submission:
     """Describe a task with a new uuid."""
     return Submission(uuid=str(uuid_utils.uuid7()), argv=argv or ("true",)).model_copy(update=changed)
+
+
+async def eventually(holds: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 - it is a question to the bus, which rings no bell
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run what runs until it is cancelled; what fails before its end fails the test."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        yield
+        for task in tasks:
+            if task.done():
+                await task
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass
@@ -120,7 +143,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """A bus with its streams, and a shell that takes everybody's commands."""
     settings = Settings(home=tmp_path, janitor_interval=0.2, janitor_grace=0.1, publish_retry=5.0)
     async with AsyncExitStack() as stack:
-        connect = _memory() if request.param == "memory" else await _nats(stack, tmp_path)
+        connect = _memory() if request.param == "memory" else _nats(stack, tmp_path)
 
         async def connected(user: str) -> Bus:
             bus = await connect(user)
@@ -135,8 +158,6 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 def _memory() -> Callable[[str], Awaitable[Bus]]:
-    from qme.bus.memory import MemoryServer
-
     server = MemoryServer()
 
     async def connect(user: str) -> Bus:
@@ -145,44 +166,13 @@ def _memory() -> Callable[[str], Awaitable[Bus]]:
     return connect
 
 
-async def _nats(stack: AsyncExitStack, folder: Path) -> Callable[[str], Awaitable[Bus]]:
-    from qme.bus.jetstream import JetStreamBus
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    program = Path(sys.executable).with_name("nats-server")
-    if not program.exists():
-        pytest.skip("nats-server is not installed beside this Python")
-    server = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
-        [
-            program,
-            "-a",
-            "127.0.0.1",
-            "-p",
-            str(port),
-            "-js",
-            "-sd",
-            folder / "nats",
-            "-l",
-            folder / "nats.log",
-        ]
-    )
-    stack.callback(server.wait)
-    stack.callback(server.kill)
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            assert server.poll() is None, (folder / "nats.log").read_text()
-            await asyncio.sleep(0.02)
-        else:
-            writer.close()
-            break
+def _nats(stack: AsyncExitStack, folder: Path) -> Callable[[str], Awaitable[Bus]]:
+    server = stack.enter_context(NatsServer(folder / "nats"))
 
     async def connect(user: str) -> Bus:
+        login = {"user": USER, "password": PASSWORD}
         return await JetStreamBus.open(
-            [f"nats://127.0.0.1:{port}"], {}, user=user, name=user, connect_timeout=5.0, publish_retry=5.0
+            [server.url], login, user=user, name=user, connect_timeout=5.0, publish_retry=5.0
         )
 
     return connect

@@ -177,7 +177,7 @@ async def test_rerun_of_what_has_not_ended_is_refused(world: World) -> None:
 
 async def test_rerun_of_a_guess_needs_force(world: World) -> None:
     """A task lost by silence may still run somewhere."""
-    one, _, target = await queued(world)
+    one, task, target = await queued(world)
     await world.advance(task.uuid, claimed(), Vanished(1, NOW, "silent"))
     with pytest.raises(InvalidRequest, match="--force"):
         await one.changes.rerun(target, ANN)

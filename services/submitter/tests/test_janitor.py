@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +17,7 @@ from qme_submitter import orphans
 from qme_submitter.lease import Holder, Lease
 from qme_submitter.process import Submitter
 
-from .conftest import ANN, NOW, World, submission
+from .conftest import ANN, NOW, World, eventually, running, submission
 
 
 def place(task: Submission) -> TaskKey:
@@ -39,25 +38,9 @@ def later(one: Submitter, seconds: float) -> None:
     one.buckets.clock = lambda: datetime.now(UTC) + timedelta(seconds=seconds)
 
 
-async def eventually(holds: Callable[[], Any], seconds: float = 10.0) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 - it is a question to the bus, which rings no bell
-            await asyncio.sleep(0.02)
-
-
-@contextlib.asynccontextmanager
-async def cleaning(*submitters: Submitter) -> AsyncIterator[None]:
-    """Run submitters' janitors."""
-    tasks = [
-        asyncio.create_task(loop) for one in submitters for loop in (one.janitor.run(), one.janitor.listen())
-    ]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def chores(one: Submitter) -> AbstractAsyncContextManager[None]:
+    """Run a submitter's janitor."""
+    return running(one.janitor.run(), one.janitor.listen())
 
 
 async def test_a_record_without_its_message_gets_one_after_the_grace(world: World) -> None:
@@ -187,7 +170,7 @@ async def test_a_short_delay_is_not_stretched_to_the_interval(world: World) -> N
     """The event of a retry wakes the janitor, which otherwise looks now and then."""
     world.settings = type(world.settings)(home=world.settings.home, janitor_interval=60.0)
     one, task = await accepted(world, retry=RetryPolicy(limit=1, delay=0.2))
-    async with cleaning(one):
+    async with chores(one):
         await eventually(lambda: _mirrored(one))
         await world.lose_message(place(task))
         await world.advance(task.uuid, Claimed("w", "n", 1, NOW))
@@ -210,8 +193,8 @@ async def test_one_of_several_does_the_chores_and_hands_over(world: World) -> No
     """Only the holder of the lease works; when it leaves, another takes over at once."""
     first, task = await accepted(world)
     second = await world.submitter()
-    async with cleaning(second):
-        async with cleaning(first):
+    async with chores(second):
+        async with chores(first):
             await eventually(lambda: _someone(world))
         await world.lose_message(place(task))
         await eventually(lambda: _queued(world, task))
