@@ -207,7 +207,9 @@ class Link:
                 while True:
                     client = await self.ready()
                     with contextlib.suppress(NatsError, OSError):
+                        # nats-py sends a ping past what it still holds back, so only the second one closes the line.
                         # A ping that an interruption swallowed is not answered later, so not too long at once.
+                        await client.flush(timeout=2)
                         return await client.flush(timeout=2)
                     await asyncio.sleep(_PAUSE)
         except TimeoutError:

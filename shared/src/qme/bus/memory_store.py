@@ -5,9 +5,10 @@ Where a rule looks odd, it is the server's (the contract suite holds this to it)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from heapq import heappop, heappush
 
 from qme.bus.port import Ack, Expect, Message, StreamState
 from qme.bus.topology import DUPLICATE_WINDOW, ConsumerSpec, StreamSpec
@@ -25,7 +26,7 @@ class Stored:
     message: Message
     id: str | None
     size: int
-    expires: float | None
+    at: float
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class Consumer:
         self.pending.pop(seq, None)
         self.done.add(seq)
         if stream.spec.retention == "work":
-            stream.stored.pop(seq, None)
+            stream.remove(seq)
 
 
 class Stream:
@@ -66,6 +67,10 @@ class Stream:
         self.stored: dict[int, Stored] = {}
         self.consumers: dict[str, Consumer] = {}
         self._last = 0
+        self._bytes = 0
+        self._by_subject: dict[str, dict[int, None]] = {}
+        self._order: list[int] = []  # all sequences there were since the last tidying
+        self._expiring: list[tuple[float, int]] = []  # a heap
         self._ids: dict[str, tuple[int, float]] = {}
 
     def append(
@@ -81,127 +86,130 @@ class Stream:
         self.expire(now)
         if ttl is not None and not self.spec.message_ttl:
             raise InvalidRequest("per-message TTL is disabled")
-        if expect is not None:
-            try:
-                self._check(message.subject, expect)
-            except Conflict:
-                last = self.last(message.subject)
-                if message_id is None or last is None or last.id != message_id:
-                    raise
-                return Ack(last.message.seq, duplicate=True), None
+        if expect is not None and not self._holds(message.subject, expect):
+            last = self.last(message.subject)
+            if message_id is None or last is None or last.id != message_id:
+                raise Conflict
+            return Ack(last.message.seq, duplicate=True), None
         if message_id is not None and message_id in self._ids:
             return Ack(self._ids[message_id][0], duplicate=True), None
         size = _OVERHEAD + len(message.subject) + _weight(message)
-        self._make_room(message, size)
-        self._last += 1
-        stored = Message(
-            message.subject, message.data, message.headers, self._last, datetime.fromtimestamp(now, UTC)
-        )
-        self.stored[self._last] = Stored(stored, message_id, size, None if ttl is None else now + ttl)
-        if message_id is not None:
-            self._ids[message_id] = (self._last, now)
-        self._trim()
-        return Ack(self._last), stored
+        self._refuse_if_full(message, size)
+        return Ack(self._last + 1), self._store(message, size, message_id, now, ttl)
 
     def last(self, pattern: str) -> Stored | None:
         """Find the last message that matches."""
-        found = (
-            stored for stored in reversed(self.stored.values()) if matches(pattern, stored.message.subject)
-        )
-        return next(found, None)
+        newest = [next(reversed(places)) for places in self._places(pattern)]
+        return self.stored[max(newest)] if newest else None
 
     def after(self, seq: int, pattern: str) -> Message | None:
         """Find the first message that matches, from a sequence on."""
-        found = (
-            stored.message
-            for at, stored in self.stored.items()
-            if at >= seq and matches(pattern, stored.message.subject)
-        )
-        return next(found, None)
+        for at in range(bisect_left(self._order, seq), len(self._order)):
+            stored = self.stored.get(self._order[at])
+            if stored is not None and matches(pattern, stored.message.subject):
+                return stored.message
+        return None
 
-    def subjects(self, pattern: str) -> Mapping[str, int]:
+    def subjects(self, pattern: str) -> dict[str, int]:
         """Count messages by subject."""
-        counts: dict[str, int] = {}
-        for stored in self.matching(pattern):
-            counts[stored.message.subject] = counts.get(stored.message.subject, 0) + 1
-        return counts
-
-    def matching(self, pattern: str) -> Iterator[Stored]:
-        """Give all messages that match."""
-        return (stored for stored in self.stored.values() if matches(pattern, stored.message.subject))
+        return {key: len(places) for key, places in self._by_subject.items() if matches(pattern, key)}
 
     def purge(self, pattern: str) -> None:
         """Remove all messages that match."""
-        for stored in list(self.matching(pattern)):
-            del self.stored[stored.message.seq]
+        for places in self._places(pattern):
+            for seq in list(places):
+                self.remove(seq)
+
+    def remove(self, seq: int) -> None:
+        """Remove a message, if it is still there."""
+        stored = self.stored.pop(seq, None)
+        if stored is None:
+            return
+        self._bytes -= stored.size
+        places = self._by_subject[stored.message.subject]
+        del places[seq]
+        if not places:
+            del self._by_subject[stored.message.subject]
+        if len(self._order) > 2 * len(self.stored) + 1000:
+            self._order = list(self.stored)
 
     def state(self) -> StreamState:
         """Tell size and limits."""
-        first = next(iter(self.stored), self._last + 1)
-        return StreamState(first, self._last, len(self.stored), self._bytes(), self.spec.max_bytes, None)
+        first = next(iter(self.stored), self._last + 1 if self._last else 0)
+        return StreamState(first, self._last, len(self.stored), self._bytes, self.spec.max_bytes, None)
 
     def expire(self, now: float) -> None:
         """Remove what is too old."""
+        while self._expiring and self._expiring[0][0] <= now:
+            self.remove(heappop(self._expiring)[1])
         age = self.spec.max_age
-        for seq, stored in list(self.stored.items()):
-            written = stored.message.time
-            too_old = age is not None and written is not None and written.timestamp() + age <= now
-            if too_old or (stored.expires is not None and stored.expires <= now):
-                del self.stored[seq]
+        while age is not None and self.stored:
+            seq, oldest = next(iter(self.stored.items()))
+            if oldest.at + age > now:
+                break
+            self.remove(seq)
         window = min(age or DUPLICATE_WINDOW, DUPLICATE_WINDOW)
-        self._ids = {key: place for key, place in self._ids.items() if place[1] + window > now}
+        while self._ids:
+            key, (_, at) = next(iter(self._ids.items()))
+            if at + window > now:
+                break
+            del self._ids[key]
 
     def update(self, spec: StreamSpec) -> None:
         """Take new settings. Raises SettingsError for what can't be changed."""
         if spec.retention != self.spec.retention:
             raise SettingsError(f"stream {spec.name} exists with retention {self.spec.retention!r}")
         self.spec = spec
-        self._trim()
+        for subject in list(self._by_subject):
+            self._trim(subject)
 
     def add_consumer(self, spec: ConsumerSpec) -> None:
         """Create a consumer or change it. Raises SettingsError where a work queue would have two for a message."""
         for other in self.consumers.values():
-            if (
-                self.spec.retention == "work"
-                and other.spec.name != spec.name
-                and _overlap(other.spec.filter, spec.filter)
-            ):
+            shared = other.spec.name != spec.name and _overlap(other.spec.filter, spec.filter)
+            if shared and self.spec.retention == "work":
                 raise SettingsError(f"consumer {spec.name} can't be set up: {other.spec.name} takes the same")
-        if spec.name in self.consumers:
-            self.consumers[spec.name].spec = spec
-        else:
-            self.consumers[spec.name] = Consumer(spec)
+        self.consumers.setdefault(spec.name, Consumer(spec)).spec = spec
 
-    def _check(self, subject: str, expect: Expect) -> None:
+    def _places(self, pattern: str) -> list[dict[int, None]]:
+        if "*" not in pattern and ">" not in pattern:
+            return [self._by_subject[pattern]] if pattern in self._by_subject else []
+        return [places for subject, places in self._by_subject.items() if matches(pattern, subject)]
+
+    def _holds(self, subject: str, expect: Expect) -> bool:
         last = self.last(expect.subject or subject)
-        if expect.last != (0 if last is None else last.message.seq):
-            raise Conflict
+        return expect.last == (0 if last is None else last.message.seq)
 
-    def _make_room(self, message: Message, size: int) -> None:
+    def _refuse_if_full(self, message: Message, size: int) -> None:
         if self.spec.discard == "old" or self.spec.max_bytes is None:
             return
-        same = [stored for stored in self.stored.values() if stored.message.subject == message.subject]
-        replaced = same[0] if self.spec.max_per_subject and len(same) >= self.spec.max_per_subject else None
-        if self._bytes() + _weight(message) >= self.spec.max_bytes and (
-            replaced is None or replaced.size <= size
-        ):
-            raise LimitReached("the bus says: maximum bytes exceeded")
+        if self._bytes + _weight(message) >= self.spec.max_bytes:
+            places = self._by_subject.get(message.subject, {})
+            replaces = self.spec.max_per_subject is not None and len(places) >= self.spec.max_per_subject
+            # A message that takes the place of a larger one is let in.
+            if not replaces or self.stored[next(iter(places))].size <= size:
+                raise LimitReached("the bus says: maximum bytes exceeded")
 
-    def _trim(self) -> None:
-        most = self.spec.max_per_subject
-        if most is not None:
-            counts = self.subjects(">")
-            for seq, stored in list(self.stored.items()):
-                if counts[stored.message.subject] > most:
-                    counts = {**counts, stored.message.subject: counts[stored.message.subject] - 1}
-                    del self.stored[seq]
-        while (
-            self.spec.max_bytes is not None and self._bytes() > self.spec.max_bytes and len(self.stored) > 1
-        ):
-            del self.stored[next(iter(self.stored))]
+    def _store(self, message: Message, size: int, key: str | None, now: float, ttl: float | None) -> Message:
+        self._last += 1
+        placed = replace(message, seq=self._last, time=datetime.fromtimestamp(now, UTC))
+        self.stored[self._last] = Stored(placed, key, size, now)
+        self._bytes += size
+        self._order.append(self._last)
+        self._by_subject.setdefault(message.subject, {})[self._last] = None
+        if ttl is not None:
+            heappush(self._expiring, (now + ttl, self._last))
+        if key is not None:
+            self._ids[key] = (self._last, now)
+        self._trim(message.subject)
+        return placed
 
-    def _bytes(self) -> int:
-        return sum(stored.size for stored in self.stored.values())
+    def _trim(self, subject: str) -> None:
+        places = self._by_subject[subject]
+        while self.spec.max_per_subject is not None and len(places) > self.spec.max_per_subject:
+            self.remove(next(iter(places)))
+        while self.spec.max_bytes is not None and self._bytes > self.spec.max_bytes and len(self.stored) > 1:
+            self.remove(next(iter(self.stored)))
 
 
 def _weight(message: Message) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from qme.bus.port import Handler, Request
 from qme.contracts import subjects
-from qme.errors import InvalidRequest, QmeError, to_wire
+from qme.errors import InvalidRequest, LimitReached, QmeError, to_wire
 
 #: requests that one server works on at a time; the rest waits at the bus
 AT_ONCE = 64
@@ -71,7 +71,10 @@ class Desk:
             _log.exception("the handler of %s failed", request.subject)
             answer = _as_json(QmeError("the service failed on this request; its log tells more"))
         try:
-            await self._respond(reply, answer)
+            try:
+                await self._respond(reply, answer)
+            except LimitReached as error:  # of the answer: the asker should not wait in vain
+                await self._respond(reply, _as_json(error))
         except QmeError as error:
             _log.warning("an answer on %s could not be sent: %s", request.subject, error.message)
 

@@ -1,0 +1,272 @@
+"""Storing messages: order, expectations, repeats, limits and time to live."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.contract.conftest import World, until
+
+from qme.bus.port import Ack, Expect
+from qme.bus.topology import StreamSpec
+from qme.errors import Conflict, InvalidRequest, LimitReached, NotFound, NotPermitted
+
+
+async def test_messages_are_numbered_in_the_order_of_their_appends(world: World):
+    """Sequence numbers of a stream increase from 1."""
+    await world.make()
+    acks = [await world.bus.append(world.subject("a"), b"%d" % number) for number in range(3)]
+    assert acks == [Ack(1), Ack(2), Ack(3)]
+
+
+async def test_headers_and_data_come_back_as_they_were_given(world: World):
+    """Bytes, an empty body and headers survive storage."""
+    await world.make()
+    await world.bus.append(world.subject("a"), bytes(range(256)), headers={"Qme-By": "ann", "X": "1: 2"})
+    await world.bus.append(world.subject("a"), b"")
+    first, second = await world.stored()
+    assert (first.data, first.headers) == (bytes(range(256)), {"Qme-By": "ann", "X": "1: 2"})
+    assert (second.data, second.headers) == (b"", {})
+
+
+async def test_a_stored_message_knows_its_place_and_time(world: World):
+    """Subject, sequence and an aware time come with a stored message."""
+    await world.make()
+    await world.bus.append(world.subject("a"), b"x")
+    (message,) = await world.stored()
+    assert (message.subject, message.seq) == (world.subject("a"), 1)
+    assert message.time is not None
+    assert message.time.utcoffset() is not None
+
+
+async def test_a_subject_that_no_stream_takes_is_not_found(world: World):
+    """Appending to nowhere fails at once instead of being retried."""
+    with pytest.raises(NotFound):
+        await world.bus.append(world.subject("a"), b"x")
+
+
+async def test_zero_is_expected_of_a_subject_that_has_no_message(world: World):
+    """Expect(0) creates, and conflicts with what exists."""
+    await world.make()
+    await world.bus.append(world.subject("a"), b"1", expect=Expect(0))
+    with pytest.raises(Conflict):
+        await world.bus.append(world.subject("a"), b"2", expect=Expect(0))
+    await world.bus.append(world.subject("b"), b"3", expect=Expect(0))
+    assert await world.bodies() == [b"1", b"3"]
+
+
+async def test_an_update_holds_only_at_the_last_sequence_of_its_subject(world: World):
+    """An older revision conflicts, whatever happened to other subjects."""
+    await world.make(max_per_subject=1)
+    first = await world.bus.append(world.subject("a"), b"1")
+    await world.bus.append(world.subject("b"), b"other")
+    second = await world.bus.append(world.subject("a"), b"2", expect=Expect(first.seq))
+    with pytest.raises(Conflict):
+        await world.bus.append(world.subject("a"), b"3", expect=Expect(first.seq))
+    await world.bus.append(world.subject("a"), b"4", expect=Expect(second.seq))
+    assert await world.bodies() == [b"other", b"4"]
+
+
+async def test_an_expectation_may_look_at_other_subjects_by_a_pattern(world: World):
+    """No key of this uuid anywhere: the second executor's create conflicts."""
+    await world.make()
+    nowhere = Expect(0, world.subject("*", "uuid"))
+    await world.bus.append(world.subject("shell", "uuid"), b"1", expect=nowhere)
+    with pytest.raises(Conflict):
+        await world.bus.append(world.subject("slurm", "uuid"), b"2", expect=nowhere)
+    await world.bus.append(
+        world.subject("slurm", "other"), b"3", expect=Expect(0, world.subject("*", "other"))
+    )
+
+
+async def test_of_many_creates_at_once_exactly_one_wins(world: World):
+    """Racing compare-and-sets have one winner and otherwise conflicts."""
+    await world.make()
+    others = [await world.connect(f"user{number}") for number in range(3)]
+    tries = [
+        bus.append(world.subject("a"), b"%d" % number, expect=Expect(0))
+        for number, bus in enumerate(others * 10)
+    ]
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    assert [type(result) for result in results].count(Ack) == 1
+    assert {type(result) for result in results} == {Ack, Conflict}
+
+
+async def test_a_repeated_id_stores_nothing_and_says_so(world: World):
+    """The second append of an id gives the first one's place."""
+    await world.make()
+    assert await world.bus.append(world.subject("a"), b"1", message_id="x") == Ack(1)
+    assert await world.bus.append(world.subject("a"), b"2", message_id="x") == Ack(1, duplicate=True)
+    assert await world.bodies() == [b"1"]
+
+
+async def test_a_repeated_id_wins_over_the_expectation_that_its_own_message_broke(world: World):
+    """Repeating a whole create or update with its id is safe: it does not conflict with itself."""
+    await world.make(max_per_subject=1)
+    created = await world.bus.append(world.subject("a"), b"1", expect=Expect(0), message_id="x")
+    again = await world.bus.append(world.subject("a"), b"1", expect=Expect(0), message_id="x")
+    assert again == Ack(created.seq, duplicate=True)
+    updated = await world.bus.append(world.subject("a"), b"2", expect=Expect(created.seq), message_id="y")
+    again = await world.bus.append(world.subject("a"), b"2", expect=Expect(created.seq), message_id="y")
+    assert again == Ack(updated.seq, duplicate=True)
+
+
+async def test_a_repeated_create_by_pattern_does_not_conflict_with_itself(world: World):
+    """The same with an expectation about other subjects."""
+    await world.make()
+    nowhere = Expect(0, world.subject("*", "uuid"))
+    await world.bus.append(world.subject("shell", "uuid"), b"1", expect=nowhere, message_id="x")
+    again = await world.bus.append(world.subject("shell", "uuid"), b"1", expect=nowhere, message_id="x")
+    assert again == Ack(1, duplicate=True)
+    with pytest.raises(Conflict):
+        await world.bus.append(world.subject("slurm", "uuid"), b"1", expect=nowhere, message_id="y")
+
+
+async def test_a_repeat_after_the_message_was_replaced_is_a_conflict(world: World):
+    """What was written and then overwritten is not written again."""
+    await world.make(max_per_subject=1)
+    created = await world.bus.append(world.subject("a"), b"1", expect=Expect(0), message_id="x")
+    await world.bus.append(world.subject("a"), b"2", expect=Expect(created.seq))
+    with pytest.raises(Conflict):
+        await world.bus.append(world.subject("a"), b"1", expect=Expect(0), message_id="x")
+
+
+async def test_an_id_is_remembered_after_its_message_is_gone(world: World):
+    """A consumed message is not queued again by a late repeat."""
+    await world.make()
+    await world.bus.append(world.subject("a"), b"1", message_id="x")
+    await world.bus.purge(world.stream, world.subject("a"))
+    assert (await world.bus.append(world.subject("a"), b"1", message_id="x")).duplicate
+    assert await world.bodies() == []
+
+
+async def test_appends_without_an_id_are_all_stored(world: World):
+    """Equal content is no duplicate."""
+    await world.make()
+    for _ in range(3):
+        assert not (await world.bus.append(world.subject("a"), b"same")).duplicate
+    assert len(await world.stored()) == 3
+
+
+async def test_only_the_last_messages_of_a_subject_are_kept(world: World):
+    """max_per_subject lets older messages go."""
+    await world.make(max_per_subject=2)
+    for number in range(4):
+        await world.bus.append(world.subject("a"), b"%d" % number)
+    await world.bus.append(world.subject("b"), b"b")
+    assert await world.bodies() == [b"2", b"3", b"b"]
+
+
+async def test_a_message_with_a_time_to_live_goes_by_itself(world: World):
+    """After its seconds the message is gone, and the subject may be created again."""
+    await world.make(message_ttl=True, max_per_subject=1)
+    await world.bus.append(world.subject("a"), b"1", ttl=1)
+    await world.bus.append(world.subject("b"), b"2")
+    assert await world.bodies() == [b"1", b"2"]
+
+    async def gone() -> bool:
+        return await world.bus.last(world.stream, world.subject("a")) is None
+
+    await until(gone)
+    assert await world.bodies() == [b"2"]
+    await world.bus.append(world.subject("a"), b"3", expect=Expect(0))
+
+
+async def test_a_stream_without_times_to_live_refuses_them(world: World):
+    """A message that would have to expire and can't is not stored."""
+    await world.make()
+    with pytest.raises(InvalidRequest):
+        await world.bus.append(world.subject("a"), b"1", ttl=1)
+    assert await world.bodies() == []
+
+
+async def test_a_stream_forgets_what_is_older_than_its_age(world: World):
+    """max_age removes messages by itself."""
+    await world.make(max_age=1.0, discard="old")
+    await world.bus.append(world.subject("a"), b"1")
+
+    async def gone() -> bool:
+        return not await world.bodies()
+
+    await until(gone)
+
+
+async def fill(world: World) -> int:
+    """Append until the stream is full, and give how many messages that took."""
+    for number in range(20):
+        try:
+            await world.bus.append(world.subject(f"n{number}"), bytes(500))
+        except LimitReached:
+            return number
+    raise AssertionError("the stream takes everything")
+
+
+async def test_a_full_stream_that_discards_new_refuses_and_keeps_what_it_has(world: World):
+    """Nothing accepted is pushed out; the new message is refused."""
+    await world.make(max_bytes=4096, discard="new")
+    stored = await fill(world)
+    assert 4 <= stored <= 8
+    assert [message.seq for message in await world.stored()] == list(range(1, stored + 1))
+
+
+async def test_in_a_full_bucket_an_update_that_does_not_grow_is_still_possible(world: World):
+    """A record may be ended in a full bucket as long as it does not get larger."""
+    await world.make(max_bytes=4096, max_per_subject=1)
+    await fill(world)
+    with pytest.raises(LimitReached):
+        await world.bus.append(world.subject("n0"), bytes(600))
+    await world.bus.append(world.subject("n0"), bytes(100))
+
+
+async def test_a_full_stream_that_discards_old_lets_the_oldest_go(world: World):
+    """Logs give way to newer ones."""
+    await world.make(max_bytes=4096, discard="old")
+    for number in range(20):
+        await world.bus.append(world.subject("a"), b"%02d" % number + bytes(500))
+    kept = [message.data[:2] for message in await world.stored()]
+    assert kept[-1] == b"19"
+    assert 4 <= len(kept) <= 8
+
+
+async def test_a_message_over_the_limit_is_refused_and_the_connection_lives_on(world: World):
+    """Too large a message does no harm."""
+    await world.make()
+    with pytest.raises(LimitReached):
+        await world.bus.append(world.subject("a"), bytes(1024 * 1024 + 1))
+    assert await world.bus.append(world.subject("a"), b"small") == Ack(1)
+
+
+async def test_what_the_user_may_not_write_is_refused_quickly(world: World):
+    """A missing right is told within a moment, and does no harm to the rest."""
+    await world.make()
+    eve = await world.connect("eve")
+    async with asyncio.timeout(1):
+        with pytest.raises(NotPermitted):
+            await eve.append(f"forbidden.{world.mark}", b"x")
+    assert await eve.append(world.subject("a"), b"x") == Ack(1)
+
+
+async def test_headers_of_a_bucket_are_republished_and_stored_elsewhere(world: World):
+    """Each write shows as an event without the body, for followers and in the events' stream."""
+    keys, events = f"{world.mark}k", f"{world.mark}e"
+    republish = (f"{keys}.>", f"{events}.>")
+    await world.bus.ensure(
+        [
+            StreamSpec(events, (f"{events}.>",), discard="old"),
+            StreamSpec(keys, (f"{keys}.>",), max_per_subject=1, republish=republish),
+        ]
+    )
+    async with world.bus.follow(f"{events}.>") as live:
+        await world.bus.append(f"{keys}.x.1", b"body", headers={"Qme-Status": "queued"})
+        seen = await anext(live)
+    assert seen is not None
+    assert (seen.subject, seen.data, seen.headers) == (f"{events}.x.1", b"", {"Qme-Status": "queued"})
+    assert seen.seq == 1
+
+    async def captured() -> bool:
+        return [message async for message in world.bus.read(events)] != []
+
+    await until(captured)
+    (stored,) = [message async for message in world.bus.read(events)]
+    assert (stored.subject, stored.data) == (f"{events}.x.1", b"")
+    assert stored.headers == {"Qme-Status": "queued"}
