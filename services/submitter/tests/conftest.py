@@ -61,6 +61,23 @@ async def running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class Watched:
+    """A bus that notes what is asked of it: the method, and the subject or stream."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.calls: list[tuple[str, str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._bus, name)
+
+        def noted(*args: Any, **options: Any) -> Any:
+            self.calls.append((name, str(args[0]) if args else ""))
+            return method(*args, **options)
+
+        return noted if callable(method) else method
+
+
 @dataclass
 class World:
     """A bus, and what tests do on it that workers would."""
@@ -69,7 +86,7 @@ class World:
     settings: Settings
     bus: Bus = field(init=False)
 
-    async def submitter(self, bus: Bus | None = None) -> Submitter:
+    async def submitter(self, bus: Any = None) -> Submitter:
         """Start a submitter that knows what is on the bus; it serves nothing yet."""
         one = Submitter(bus or await self.connect("submitter"), self.settings)
         await one.registry.refresh(full=True)

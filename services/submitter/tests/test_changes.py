@@ -26,7 +26,7 @@ from qme.lifecycle import Claimed, Ended, Started, Vanished, violations
 from qme_submitter.changes import Asker
 from qme_submitter.process import Submitter
 
-from .conftest import ANN, BOB, NOW, OPERATOR, World, submission
+from .conftest import ANN, BOB, NOW, OPERATOR, Watched, World, submission
 
 WORKER = "w1"
 
@@ -110,11 +110,15 @@ async def test_cancel_says_when_the_worker_is_away(world: World) -> None:
     assert again.already
 
 
-async def test_a_workers_odd_name_reaches_no_other_subject(world: World) -> None:
-    """What a worker wrote into its claim is no subject; cancel does without the nudge."""
-    one, task, target = await queued(world)
-    await world.advance(task.uuid, Claimed("*.>", "n", 1, NOW))
-    assert (await one.changes.cancel(target, ANN)).note == "asked; runs on *.>, has not been seen lately"
+@pytest.mark.parametrize("worker", ["*", "w.>", "w 0\r\n\r\nPUB qme.tasks.shell.default.x", ""])
+async def test_a_workers_odd_name_becomes_no_subject(world: World, worker: str) -> None:
+    """What a worker wrote into its claim is not sent to; cancel does without the nudge."""
+    _, task, target = await queued(world)
+    await world.advance(task.uuid, Claimed(worker, "n", 1, NOW))
+    watched = Watched(world.bus)
+    result = await (await world.submitter(watched)).changes.cancel(target, ANN)
+    assert result.note == f"asked; runs on {worker}, has not been seen lately"
+    assert "request" not in {method for method, _ in watched.calls}
 
 
 async def test_cancel_of_what_has_ended_or_moved_on_is_already_done(world: World) -> None:
