@@ -286,6 +286,38 @@ def test_match_explains_every_candidate():
     ]
 
 
+def test_match_shows_disagreement_and_who_goes_first():
+    """Two versions of one executor, two of its pools, two that match: each sentence says what decided."""
+    old, new = definition("a", "p1", "x", version="1"), definition("a", "default", "y", version="2")
+    changed = definition("b", "default", "y", version="3")
+    approvals = {(one.executor, one.pool): approval(one) for one in (old, new, changed)}
+    approvals["b", "default"] = approval(changed, priority=-1)
+    reply = explain(Routes([old, new, changed], approvals), ["y"], "ann", {("b", "default"): 1})
+    waits = "; no worker is alive, its tasks wait"
+    assert [(c.executor, c.pool, c.verdict) for c in reply.candidates] == [
+        ("a", "default", "takes it" + waits),
+        (
+            "a",
+            "p1",
+            "its pattern matches (that of version 2 in pool default, the newest: y), but pool default goes first"
+            + waits,
+        ),
+        (
+            "b",
+            "default",
+            "its pattern matches, but a goes first; goes on as it was approved; its changes wait for approval",
+        ),
+    ]
+
+
+def test_match_without_a_decision_still_says_who_matches():
+    """Several pools and no choice between them: both are shown as matching."""
+    routes = approved(definition("a", "p1", "x"), definition("a", "p2", "x"))
+    reply = explain(routes, ["x"], "ann", {("a", "p1"): 1, ("a", "p2"): 1})
+    assert reply.why == "a takes this command in several pools; choose one with --pool: p1, p2"
+    assert [c.verdict for c in reply.candidates] == ["its pattern matches", "its pattern matches"]
+
+
 def test_match_explains_a_refusal():
     """A command that nobody takes has no executor, and the reason instead."""
     reply = explain(approved(SLURM), ["ls"], "ann", {})
