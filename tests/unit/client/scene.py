@@ -82,6 +82,7 @@ class Scene:
         self.settings = settings
         self.client = AsyncClient(self.reader, settings)
         self.records = Bucket(bus, subjects.BUCKET_TASKS, TaskRecord)
+        self.specs = Bucket(bus, subjects.BUCKET_SPECS, TaskSpec)
         self._offsets: dict[tuple[str, int, str], int] = {}
 
     async def task(
@@ -103,6 +104,7 @@ class Scene:
             retry=RetryPolicy(limit=retries, delay=0.0),
             **spec,
         )
+        await self.specs.create(str(key), made)
         record = advance(new_record(made, key, created or now()), Released(now())).record
         await self.records.create(str(key), record, headers=event_headers(record, user))
         return key

@@ -17,7 +17,7 @@ from qme.client import AsyncClient, Chunk, Gap
 from qme.contracts.executors import ActionInfo
 from qme.contracts.output import STDERR, STDOUT
 from qme.contracts.tasks import TaskRecord
-from qme.errors import InvalidRequest, NotFound
+from qme.errors import InvalidRequest, NotFound, RecordCorrupt
 
 _STREAMS = {"output": STDOUT, "error": STDERR}
 
@@ -50,7 +50,7 @@ async def _last_with(client: AsyncClient, name: str) -> TaskRecord:
     unknown = f"{name!r} is no executor, and no action of your last task"
     try:
         record = await client.get(output=False)
-    except NotFound as error:
+    except (NotFound, RecordCorrupt) as error:
         raise NotFound(f"{unknown}: {error.message}") from error
     if name not in {info.name for info in await client.actions(record)}:
         raise NotFound(f"{unknown}, {record.uid}")

@@ -10,7 +10,6 @@ from qme.cli.parsing import Arguments, Parser
 from qme.cli.table import Table
 from qme.cli.verbs import Verb
 from qme.errors import InvalidRequest
-from qme.executor import registry
 from qme.settings import Loaded, Origin, load_executor_settings, set_value
 
 #: names the general settings where an executor's name is expected
@@ -38,6 +37,8 @@ def config(args: Arguments, context: Context) -> int:
         case ["path"], None:
             print(home / "config")
         case [] | ["show"], None:
+            from qme.executor import registry
+
             rows = [*context.loaded.rows()]
             for executor in registry.names():
                 rows += _rows(context, executor)
@@ -62,6 +63,8 @@ def _set(context: Context, executor: str, key: str, value: str) -> None:
 
 def _of_executor(context: Context, name: str, flags: Mapping[str, str] | None = None) -> Loaded[Any]:
     """Load an executor's settings; imports its package. Raises NotFound for one that is not installed here."""
+    from qme.executor import registry  # pydantic
+
     kind = registry.load(name).settings_type
     return load_executor_settings(name, kind, home=context.settings.home, flags=flags)
 

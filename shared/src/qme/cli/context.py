@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from qme.client import AsyncClient
     from qme.settings import Loaded, Settings
 
+#: exit codes that are nobody's but ours; those that tasks lead to are in `exitcodes`
+OWN_FAILURE = 125  #: of qme itself, where the code is a command's own
+DETACHED = 130  #: Ctrl-C
+PIPE = 141  #: 128 + SIGPIPE, what a shell shows for a program whose reader has gone
+
 
 @dataclass
 class Context:

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from qme.cli.context import Context, say
-from qme.cli.exitcodes import DETACHED, OWN_FAILURE, PIPE
+from qme.cli.context import DETACHED, OWN_FAILURE, PIPE, Context, say
 from qme.cli.verbs import VERBS, Verb, short_help
 from qme.errors import InvalidRequest, QmeError
 

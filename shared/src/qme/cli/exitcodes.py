@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from qme.cli.context import OWN_FAILURE
 from qme.contracts.tasks import Outcome, TaskRecord
 
-OWN_FAILURE = 125
-DETACHED = 130
-PIPE = 141  #: 128 + SIGPIPE, what a shell shows for a program whose reader has gone
 TIMEOUT = 124
 OUT_OF_MEMORY = 137
 FAILED, CANCELLED, LOST, WAIT_TIMED_OUT = 1, 7, 8, 9

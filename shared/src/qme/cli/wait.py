@@ -21,36 +21,34 @@ def arguments(parser: Parser) -> None:
 
 
 async def wait(args: Arguments, context: Context) -> int:
-    """Print one line for each task as it ends; of one task, exit with the command's code."""
+    """Of one task, exit with the command's code; of several, print one line for each once all have ended."""
     context.strict = len(args.ids) == 1
     async with context.client() as client:
         uuids = dict.fromkeys([(await client.records.need(text)).uuid for text in args.ids])
-        table = Table([("ID", 44), ("OUTCOME", 9), ("CODE", 4)])
-        ended: list[TaskRecord] = []
+        ended: dict[str, TaskRecord] = {}
         with detaching("detached; nothing was cancelled"):
             try:
                 async with asyncio.timeout(args.timeout):
                     async for done in client.ended(uuids):
                         if done.record is None:
                             raise NotFound(f"the task {done.uuid} has been cleared")
-                        ended.append(done.record)
-                        table.row(*_cells(done.record))
+                        ended[done.uuid] = done.record
             except TimeoutError:
                 left = f"{len(uuids) - len(ended)} of {len(uuids)}"
                 raise WaitTimedOut(
                     f"the wait timed out after {args.timeout:g} s; {left} had not ended, and go on"
                 ) from None
+    records = [ended[uuid] for uuid in uuids]
     if context.strict:
-        explain(ended[0])
-        return exitcodes.of_one(ended[0])
-    doubtful = sum(record.provisional for record in ended)
+        explain(records[0])
+        return exitcodes.of_one(records[0])
+    table = Table([("ID", 44), ("OUTCOME", 9), ("CODE", 4)])
+    for record in records:
+        table.row(record.uid, str(record.outcome), str(exitcodes.of_one(record)))
+    doubtful = sum(record.provisional for record in records)
     if doubtful:
         say(f"{doubtful} lost ones may still be corrected, when their workers come back")
-    return exitcodes.of_many(ended)
-
-
-def _cells(record: TaskRecord) -> tuple[str, str, str]:
-    return record.uid, str(record.outcome), str(exitcodes.of_one(record))
+    return exitcodes.of_many(records)
 
 
 VERBS = {"wait": Verb(arguments, wait)}
