@@ -11,6 +11,8 @@ SERVICE_TESTS := $(wildcard services/*/tests)
 UNIT := tests/unit $(SERVICE_TESTS)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+NEED_SLURM := PATH=$$PATH:/usr/sbin scripts/need slurmctld slurmctld slurmd slurmdbd slurm-client munge \
+	mariadb-server-core mariadb-client-core
 
 .PHONY: help
 help: ## show this table
@@ -72,6 +74,15 @@ status: setup ## show the local stack
 down: setup ## stop the local stack
 	@$(QME) down
 
+.PHONY: slurm-up
+slurm-up: ## start a small real Slurm, its state in .slurm-lab, and say how to use it
+	@$(NEED_SLURM)
+	@deploy/slurm-lab/up
+
+.PHONY: slurm-down
+slurm-down: ## end that Slurm and the jobs in it
+	@deploy/slurm-lab/down
+
 # -- check ------------------------------------------------------------------------------------------------------------
 
 .PHONY: check
@@ -97,7 +108,7 @@ types: setup ## mypy, strict on the packages and inside the tests
 	@set -e; for tests in $(SERVICE_TESTS); do MYPYPATH=$${tests%/tests} $(BIN)/mypy $$tests; done
 
 .PHONY: test
-test: test-unit test-py313 test-contract test-integration test-docs ## all tests, group by group
+test: test-unit test-py313 test-contract test-integration test-slurm test-docs ## all tests, group by group
 
 .PHONY: test-unit
 test-unit: setup ## pure logic and single parts, no server
@@ -117,6 +128,11 @@ test-contract: setup ## one bus suite, on the in-memory twin and on a real NATS
 test-integration: setup ## whole processes: the command line, the services, a real NATS
 	@scripts/need cc gcc libc6-dev
 	@scripts/group integration $(PYTEST) tests/integration
+
+.PHONY: test-slurm
+test-slurm: setup ## against a real Slurm of two nodes
+	@$(NEED_SLURM)
+	@scripts/group slurm $(PYTEST) tests/slurm
 
 .PHONY: test-docs
 test-docs: setup ## what the documents say holds
