@@ -50,7 +50,7 @@ def child(spawned: float) -> int:
         marks["run"] = time.monotonic()
         return bus
 
-    def explained(_: TaskRecord) -> None:
+    def explained(record: TaskRecord) -> None:
         marks["run"] = time.monotonic() - marks["run"]
 
     qme.client.connect.open_bus = open_bus  # type: ignore[assignment]

@@ -15,7 +15,8 @@ from tests.unit.cli.conftest import Done
 from tests.unit.client.scene import Scene
 
 from qme.client import Options
-from qme.contracts.tasks import Outcome
+from qme.contracts import subjects
+from qme.contracts.tasks import HEADER_OUTCOME, Outcome
 
 Run = Callable[..., Done]
 A, B = (f"01990000-{four}-7000-8000-00000000{four}" for four in ("aaaa", "bbbb"))
@@ -34,10 +35,11 @@ async def two_ended(scene: Scene) -> None:
 
 async def two_noted(scene: Scene) -> None:
     """The same, and the submitter has copied it all to the audit trail."""
-    await two_ended(scene)
-    async with asyncio.timeout(10):
-        while not [change async for change in scene.client.events(B) if change.outcome]:
-            await asyncio.sleep(0.01)
+    async with asyncio.timeout(10), scene.bus.follow(subjects.event_filter(B)) as noted:
+        await two_ended(scene)
+        async for event in noted:
+            if event is not None and HEADER_OUTCOME in event.headers:
+                return
 
 
 async def one_running(scene: Scene) -> None:
