@@ -1,4 +1,4 @@
-"""The rule on skipped tests, for every package's tests. No fixtures here: those ship in qme.testing.
+"""The rule on skipped tests, for every package's tests. No fixtures here: those ship in qme.testing, a plug-in.
 
 On a developer's machine a test that lacks something (a compiler, a server) skips and says so. With ``CI``
 set a missing part is a failure, since a group that silently stopped running looks like one that passes. A
@@ -10,6 +10,8 @@ import os
 from collections.abc import Generator
 
 import pytest
+
+pytest_plugins = ["qme.testing.fixtures"]
 
 _ALLOWED = "platform:"
 

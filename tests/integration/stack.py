@@ -26,8 +26,8 @@ class Stack:
         }
 
     def command(self, *words: str) -> list[str]:
-        """The argv of a qme command in this interpreter's environment."""
-        return [sys.executable, "-m", "qme.cli", *words]
+        """The argv of a qme command: the installed program, as `-m` would import from the working folder."""
+        return [str(Path(sys.executable).with_name("qme")), *words]
 
     def qme(
         self,

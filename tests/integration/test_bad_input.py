@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -118,7 +119,7 @@ def spoil(stack: Stack, uid: str) -> None:
         "from qme.settings import load\n"
         "async def main():\n"
         "    settings = load().settings\n"
-        "    here = ensure(settings)\n"
+        "    here = await ensure(settings)\n"
         "    bus = await connect(settings, url=here.url, creds=here.creds, name='test')\n"
         "    stream = subjects.bucket_stream(subjects.BUCKET_TASKS)\n"
         "    pattern = subjects.bucket_subject(subjects.BUCKET_TASKS, subjects.any_key(sys.argv[1]))\n"
@@ -127,7 +128,7 @@ def spoil(stack: Stack, uid: str) -> None:
         "    await bus.close()\n"
         "asyncio.run(main())\n"
     )
-    words = [stack.command()[0], "-c", script, uid[-36:]]
+    words = [sys.executable, "-c", script, uid[-36:]]
     subprocess.run(words, env=stack.env, check=True, timeout=30)
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from qme.bus.connect import connect
 from qme.bus.kv import Bucket
 from qme.bus.memory import MemoryServer
 from qme.bus.port import Bus
@@ -41,9 +42,12 @@ async def _memory() -> AsyncIterator[Bus]:
 
 @asynccontextmanager
 async def _nats(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
-    server: NatsServer = request.getfixturevalue("own_nats")
-    async with server.connected("submitter") as made:
+    server: NatsServer = request.getfixturevalue("own_nats_server")
+    made = await connect(Settings(user="submitter"), url=server.url, creds=server.creds, name="test")
+    try:
         yield made
+    finally:
+        await made.close()
 
 
 async def live(bus: Bus, key: TaskKey) -> None:
@@ -70,8 +74,9 @@ async def story(bus: Bus, key: TaskKey) -> list[str]:
 async def until_told(bus: Bus, wanted: list[str]) -> None:
     """Wait until the trail holds this story of each task."""
     async with asyncio.timeout(10):
-        while [await story(bus, key) for key in KEYS] != [wanted] * len(KEYS):
-            await asyncio.sleep(0.02)
+        async with bus.follow(subjects.EVERY_EVENT) as noted:
+            while [await story(bus, key) for key in KEYS] != [wanted] * len(KEYS):
+                await anext(noted)
 
 
 async def test_every_state_is_noted_once_though_two_copy(bus: Bus) -> None:

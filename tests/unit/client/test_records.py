@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.unit.client.scene import Scene
 
 from qme.client.selectors import Ambiguous
 from qme.contracts import subjects
 from qme.errors import NotFound, RecordCorrupt
+from qme_submitter.trail import Trail
 
 A = "01990000-aaaa-7000-8000-00000000aaaa"
 B = "01990000-bbbb-7000-8000-00000000aaaa"
@@ -132,7 +135,15 @@ async def test_get_keeps_the_excerpt_of_what_the_log_limit_cut(stage: Scene) -> 
 
 async def test_events_tell_a_tasks_story(stage: Scene) -> None:
     """Oldest first, by whom, also when it has been cleared."""
-    key = await stage.run("make")
-    await stage.clear(key)
-    story = [(change.outcome or change.status, change.by) async for change in stage.client.events(key.taskid)]
+    async with asyncio.TaskGroup() as group:
+        trail = group.create_task(Trail(stage.bus).keep())
+        async with asyncio.timeout(10), stage.bus.follow(subjects.EVERY_EVENT) as noted:
+            key = await stage.run("make")
+            await stage.clear(key)
+            story: list[tuple[str, str]] = []
+            while len(story) < 4:
+                await anext(noted)
+                changes = stage.client.events(key.taskid)
+                story = [(change.outcome or change.status, change.by) async for change in changes]
+        trail.cancel()
     assert story == [("queued", "ann"), ("running", "w1"), ("success", "w1"), ("cleared", "")]

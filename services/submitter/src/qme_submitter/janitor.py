@@ -79,7 +79,7 @@ class Janitor:
 
     async def listen(self) -> None:
         """Wake `run` at once for a retry, whose delay may be shorter than the interval; the rest can wait."""
-        async with self._bus.follow(subjects.EVERY_EVENT) as events:
+        async with self._bus.follow(subjects.CHANGES) as events:
             async for event in events:
                 if event is None or _is_retry(event):
                     self._wake.set()

@@ -28,6 +28,7 @@ from qme_submitter.lease import Holder, Lease
 from qme_submitter.registry import Registry
 from qme_submitter.room import Room
 from qme_submitter.service import Service
+from qme_submitter.trail import Trail
 
 log = get_logger(__name__)
 
@@ -82,6 +83,7 @@ class Submitter:
             republished=metrics.republished.inc,
         )
         self.audit = Audit(bus, clock)
+        self.trail = Trail(bus)
         self.service = Service(
             self.registry,
             self.acceptor,
@@ -102,6 +104,7 @@ class Submitter:
                 self.registry.keep_fresh(),
                 self.janitor.listen(),
                 self.janitor.run(),
+                self.trail.keep(),
             )
             stopping = asyncio.create_task(stop.wait())
             tasks = {stopping, *(asyncio.create_task(loop) for loop in loops)}

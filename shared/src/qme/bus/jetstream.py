@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 from qme.bus.jetstream_admin import Admin
@@ -90,6 +90,12 @@ class JetStreamBus:
     ) -> Ack:
         sent = complete(headers, message_id, expect, ttl)
         return await self._appender.append(subject, data, sent, given=message_id is not None)
+
+    async def publish(
+        self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str]
+    ) -> None:
+        with suppress(Unanswered, BusUnavailable):
+            await self._link.publish(subject, data, headers=complete(headers, message_id, None, None))
 
     async def last(self, stream: str, subject: str, *, leader: bool = False) -> Message | None:
         return await self._reader.last(stream, subject, leader=leader)

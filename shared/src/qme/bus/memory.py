@@ -19,7 +19,7 @@ from qme.bus.port import Ack, Delivery, Expect, Handler, Message, StreamState
 from qme.bus.serving import Desk
 from qme.bus.topology import ConsumerSpec, StreamSpec
 from qme.contracts import subjects
-from qme.errors import BusUnavailable, LimitReached, NotFound
+from qme.errors import BusUnavailable, LimitReached, NotFound, NotPermitted
 
 MAX_PAYLOAD = 1024 * 1024
 
@@ -88,6 +88,12 @@ class MemoryBus:
             server.stir()
         server.faults.at_append(subject, "after")
         return ack
+
+    async def publish(
+        self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str]
+    ) -> None:
+        with suppress(BusUnavailable, NotFound, NotPermitted):
+            await self.append(subject, data, message_id=message_id, headers=headers)
 
     async def last(self, stream: str, subject: str, *, leader: bool = False) -> Message | None:
         await self._turn(subject)

@@ -146,6 +146,15 @@ class Bus(Protocol):
         """
         ...
 
+    async def publish(
+        self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str]
+    ) -> None:
+        """Send a message without waiting for it to be stored, and without being told when it is not.
+
+        Far cheaper than `append`; for what can be found again when it is missing. Raises nothing but LimitReached.
+        """
+        ...
+
     async def last(self, stream: str, subject: str, *, leader: bool = False) -> Message | None:
         """Read the last message whose subject matches (wildcards allowed).
 

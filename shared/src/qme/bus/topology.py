@@ -95,7 +95,7 @@ def streams(settings: Settings) -> tuple[StreamSpec, ...]:
             subjects.BUCKET_TASKS,
             replicas=replicas,
             max_bytes=settings.records_max_bytes,
-            republish=(subjects.bucket_subject(subjects.BUCKET_TASKS, ">"), subjects.EVERY_EVENT),
+            republish=(subjects.bucket_subject(subjects.BUCKET_TASKS, ">"), subjects.CHANGES),
         ),
         bucket(subjects.BUCKET_SPECS, replicas=replicas, max_bytes=settings.specs_max_bytes),
         bucket(subjects.BUCKET_EXECUTORS, replicas=replicas),

@@ -68,7 +68,7 @@ class Output:
         Entered before the task is submitted, nothing can be missed: call the function with None then, and with the
         record for a task that existed before (what is stored comes first).
         """
-        live = self._bus.follow(subjects.log_filter(self._uuid), subjects.event_filter(self._uuid))
+        live = self._bus.follow(subjects.log_filter(self._uuid), subjects.change_filter(self._uuid))
         async with live as messages:
 
             def pieces(record: TaskRecord | None) -> AsyncIterator[Chunk | Gap]:

@@ -34,7 +34,7 @@ async def ended(bus: Bus, uuids: Iterable[str]) -> AsyncIterator[Ended]:
     pending = dict.fromkeys(uuids)
     records = Records(bus)
     few = len(pending) <= _SUBSCRIPTIONS
-    filters = [subjects.event_filter(uuid) for uuid in pending] if few else [subjects.event_filter("*")]
+    filters = [subjects.change_filter(uuid) for uuid in pending] if few else [subjects.change_filter("*")]
     async with bus.follow(*filters) as messages:
         async for done in _look(records, pending):
             yield done

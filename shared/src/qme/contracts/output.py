@@ -1,6 +1,6 @@
 """How a record tells of a command's output. Names only; the output itself is in the log stream.
 
-`data` of a record holds, per stream, an excerpt (a list of lines), how many bytes the command wrote in all, and how many
+A record's `data` holds, per stream, an excerpt (a list of lines), how many bytes the command wrote in all, and how many
 of those are on the bus (fewer where `log_limit` cut it). They are written with the record that ends the attempt, after
 the bus has confirmed every chunk: so a reader who has that many bytes has everything there is.
 """

@@ -203,13 +203,32 @@ def chunk_id(uuid: str, attempt: int, stream: str, offset: int) -> str:
     return f"{uuid}.{attempt}.{stream}.{offset}"
 
 
+#: where the server itself republishes the headers of each change of a record, for whoever follows; stored nowhere
+CHANGES = "qme.changes.>"
+
+
+def change_subject(key: str) -> str:
+    """Where a change of the task with this key is republished."""
+    return f"qme.changes.{key}"
+
+
+def change_filter(uuid: str) -> str:
+    """All changes of one task as they happen, whatever its executor and pool."""
+    return f"qme.changes.*.*.{uuid}"
+
+
+def event_of_change(subject: str) -> str:
+    """Under which subject a change is stored in the audit trail."""
+    return f"qme.events.{subject.removeprefix('qme.changes.')}"
+
+
 def event_subject(key: TaskKey) -> str:
-    """Where the task bucket republishes the headers of each change of a task."""
+    """Audit trail of a task: the headers of each change of its record, copied by a submitter."""
     return f"qme.events.{key}"
 
 
 def event_filter(uuid: str) -> str:
-    """All changes of one task, whatever its executor and pool."""
+    """Audit trail of one task, whatever its executor and pool."""
     return f"qme.events.*.*.{uuid}"
 
 

@@ -194,6 +194,8 @@ HEADER_OUTCOME = "Qme-Outcome"
 HEADER_ATTEMPT = "Qme-Attempt"
 HEADER_BY = "Qme-By"
 HEADER_CLAIM = "Qme-Claim"
+#: header of an event in the audit trail: the record's revision that it tells of
+HEADER_REVISION = "Qme-Revision"
 #: header of a chunk of output: its byte offset
 HEADER_OFFSET = "Qme-Offset"
 
