@@ -71,7 +71,7 @@ WITHOUT_BUS: tuple[Mistake, ...] = (
         "a credentials file that others may read",
         "ls",
         2,
-        "0600",
+        "chmod 600",
         QME_NATS_URL="{url}",
         QME_NATS_CREDS="{open}",
     ),
@@ -81,7 +81,7 @@ WITHOUT_BUS: tuple[Mistake, ...] = (
     row("a wrong password", "ls", 4, "credentials", QME_NATS_URL="{url}", QME_NATS_CREDS="{wrong}"),
     row("no credentials", "ls", 4, "credentials", QME_NATS_URL="{url}"),
     row("a site without a local stack, no address set", "ls", 5, "QME_NATS_URL", QME_EMBEDDED="false"),
-    row("QME_HOME is a file", "ls", 5, "{a_file}", QME_HOME="{a_file}"),
+    row("QME_HOME is a file", "ls", 2, "{a_file}", QME_HOME="{a_file}"),
     row("QME_HOME can't be written", "ls", 5, "{read_only}", QME_HOME="{read_only}/home"),
     row("the disk under QME_HOME is full", "ls", 5, "{full}", QME_HOME="{full}/home"),
     row(
@@ -127,7 +127,7 @@ ON_A_STACK: tuple[Mistake, ...] = (
     row("a record that can't be read", "get {corrupt}", 1, "can't be read"),
     row("a second stack", "up", 1, "already"),
     row("a second worker on the same spool", "worker shell", 1, "spool"),
-    row("forget of an executor that does not exist", "executors forget nosuch", 3, "nosuch"),
+    row("forget of an executor that does not exist", "executors forget nosuch", 6, "nosuch"),
 )
 
 
