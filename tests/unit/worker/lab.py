@@ -56,7 +56,8 @@ class FaultyBus:
         self._bus = bus
         self.before: Callable[[str], None] = lambda subject: None
         self.after: Callable[[str], None] = lambda subject: None
-        self.appended: list[str] = []
+        #: message ids are lost on the way, as if the bus had forgotten them
+        self.forgets = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bus, name)
@@ -74,9 +75,13 @@ class FaultyBus:
         """Append, or fail as the test wants it."""
         self.before(subject)
         ack = await self._bus.append(
-            subject, data, expect=expect, message_id=message_id, headers=headers, ttl=ttl
+            subject,
+            data,
+            expect=expect,
+            message_id=None if self.forgets else message_id,
+            headers=headers,
+            ttl=ttl,
         )
-        self.appended.append(subject)
         self.after(subject)
         return ack
 
@@ -195,6 +200,17 @@ class Lab:
     async def ended(self, key: TaskKey) -> TaskRecord:
         """Wait for the end of a task."""
         return await self.record(key, lambda record: record.ended)
+
+    async def begun(self, key: TaskKey) -> None:
+        """Wait until the command has been started, and was not ended when this was seen."""
+        folder = self.spool.attempt(key.uuid, 1)
+
+        async def look() -> bool:
+            token = folder.read_token()
+            return token is not None and token.pid is not None
+
+        await until(look)
+        assert folder.read_exit() is None
 
     async def running(self, key: TaskKey) -> TaskRecord:
         """Wait until the command runs, and the record says its pid."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 
 import pytest
@@ -11,6 +13,7 @@ from tests.unit.worker.test_running import _marked
 
 from qme.contracts.tasks import Outcome, Status
 from qme.executor.base import Result, Task
+from qme.executor.keeper import proc
 from qme.lifecycle import CancelAsked
 from qme_executor_shell import ShellExecutor, ShellSettings
 
@@ -100,6 +103,32 @@ async def test_after_it_has_ended_by_itself(lab: Lab, code: int) -> None:
     assert record.data["returncode"] == code
     assert record.cancel is not None
     assert record.data["output"] == ["x\n"]
+
+
+async def test_the_keeper_has_not_noticed_the_end_yet(lab: Lab) -> None:
+    """Only what still runs when the keeper is asked to end it was ended by that."""
+    async with lab.worker():
+        key = await lab.submit("sh", "-c", "sleep 0.5; exit 3")
+        await lab.begun(key)
+        token = lab.spool.attempt(key.uuid, 1).read_token()
+        assert token is not None
+        assert token.pid is not None
+        keeper = proc.process(token.pid)
+        assert keeper is not None
+        os.kill(keeper.parent, signal.SIGSTOP)
+        try:
+            await until(lambda: _is_zombie(token.pid or 0))
+            await lab.cancel(key)
+            await asyncio.sleep(0.3)
+        finally:
+            os.kill(keeper.parent, signal.SIGCONT)
+        record = await lab.ended(key)
+    assert (record.outcome, record.data["returncode"]) == (Outcome.FAILED, 3)
+
+
+async def _is_zombie(pid: int) -> bool:
+    row = proc.process(pid)
+    return row is not None and not row.alive
 
 
 async def test_between_claim_and_start(lab: Lab) -> None:

@@ -7,6 +7,7 @@ import resource
 import time
 from dataclasses import replace
 
+import pytest
 from tests.unit.worker.lab import FaultyBus, Lab, until
 
 from qme.contracts import subjects
@@ -77,9 +78,11 @@ async def test_no_logs_at_all(lab: Lab) -> None:
     assert (record.data["output"], record.data["output_logged"]) == (["x\n"], 0)
 
 
-async def test_the_bus_is_away_for_a_while(lab: Lab) -> None:
-    """Output waits in the spool; nothing of it is lost or stored twice, and the end comes after all of it."""
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_the_bus_is_away_for_a_while(lab: Lab, forgets: bool) -> None:
+    """Output waits in the spool; nothing of it is lost or stored twice, also when the bus forgot ids meanwhile."""
     bus = FaultyBus(lab.server.connect("ann"))
+    bus.forgets = forgets
     away = True
 
     def fault(subject: str) -> None:
@@ -88,7 +91,7 @@ async def test_the_bus_is_away_for_a_while(lab: Lab) -> None:
 
     async with lab.worker(bus=bus):
         bus.after = fault  # stored, and nobody heard of it
-        key = await lab.submit("sh", "-c", "seq 1 20000")
+        key = await lab.submit("sh", "-c", "seq 1 500; sleep 0.3; seq 501 20000")
         folder = lab.spool.attempt(key.uuid, 1)
         await lab.record(key, lambda _: folder.read_exit())
         await asyncio.sleep(1.0)

@@ -186,12 +186,15 @@ class _Tail:
             data = self._read(min(self._shipper.chunk, self._shipper.limit - self.sent))
             if not data:
                 return False
-            await self._shipper.bus.append(
+            ack = await self._shipper.bus.append(
                 self._subject,
                 data,
                 message_id=subjects.chunk_id(*self._address, self.sent),
                 headers={HEADER_OFFSET: str(self.sent)},
             )
+            if ack.duplicate:  # stored by an earlier try, which may have been shorter
+                await self._resume()
+                return True
             self.sent += len(data)
             self._shipper.metrics.log_bytes.inc(len(data))
             return True
