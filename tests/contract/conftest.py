@@ -102,8 +102,11 @@ async def soon(awaitable: Awaitable[T], seconds: float = 5.0) -> T:
         return await awaitable
 
 
-async def until(condition: Callable[[], Awaitable[object]], seconds: float = 5.0) -> None:
-    """Wait until a question about the bus is answered with yes."""
+async def until(condition: Callable[[], Awaitable[object] | bool], seconds: float = 5.0) -> None:
+    """Wait until a question, about the bus perhaps, is answered with yes."""
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - the bus is asked, nobody tells
-            await asyncio.sleep(0.02)
+        while True:
+            answer = condition()
+            if answer is True or (not isinstance(answer, bool) and await answer):
+                return
+            await asyncio.sleep(0.01)

@@ -105,6 +105,7 @@ class Answers:
         self._inbox = inbox
         self._numbers = count(1)
         self._waiting: dict[str, tuple[asyncio.Future[Msg], list[Msg] | None, bool]] = {}
+        self._refusal: QmeError | None = None
 
     @property
     def subject(self) -> str:
@@ -119,6 +120,8 @@ class Answers:
         reply = f"{self._inbox}.{next(self._numbers)}"
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._waiting[reply] = (future, parts, patient)
+        if self._refusal is not None:
+            future.set_exception(self._refusal)
         try:
             yield reply, future
         finally:
@@ -136,12 +139,14 @@ class Answers:
             future.set_result(message)
 
     def refuse(self, error: QmeError | None) -> None:
-        """Fail everybody: the inbox itself is not permitted."""
+        """Fail everybody, until the connection is lost: the inbox itself is not permitted."""
         if error is not None:
             self.give_up(error, everything=True)
+            self._refusal = error
 
     def give_up(self, error: Exception, *, everything: bool = False) -> None:
         """Fail those who wait, the patient ones only with `everything`."""
+        self._refusal = None
         for future, _, patient in self._waiting.values():
             if not future.done() and (everything or not patient):
                 future.set_exception(error)
