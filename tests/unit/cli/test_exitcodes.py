@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from qme.cli.exitcodes import of_many, of_one
+from qme.cli.run import explain
 from qme.contracts.tasks import Outcome, Status, TaskRecord
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,3 +79,26 @@ def test_one_task_exits_as_its_command_did(outcome: Outcome, returncode: Any, co
 def test_several_tasks_exit_as_the_worst(outcomes: list[Outcome], code: int) -> None:
     """1 failed, 7 cancelled, 8 lost."""
     assert of_many([record(outcome, returncode=3) for outcome in outcomes]) == code
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (record(Outcome.SUCCESS, returncode=0), ""),
+        (record(Outcome.FAILED, returncode=3), ""),
+        (record(Outcome.FAILED, returncode=125), ""),
+        (record(Outcome.FAILED, returncode=127).model_copy(update={"reason": "not found"}), ""),
+        (record(Outcome.FAILED, returncode=125).model_copy(update={"reason": "it broke"}), "it broke"),
+        (record(Outcome.TIMEOUT, returncode=-15), "ended as timeout"),
+        (record(Outcome.CANCELLED).model_copy(update={"reason": "by bob"}), "by bob"),
+        (record(Outcome.LOST).model_copy(update={"provisional": True}), "may still come back"),
+    ],
+)
+def test_a_command_that_ran_is_not_spoken_over(
+    ended: TaskRecord, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own stderr tells; what else there is to say is one line."""
+    explain(ended)
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == (1 if said else 0)

@@ -53,3 +53,11 @@ def test_a_client_imports_no_service() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=50
     )
     assert not SERVICES_ONLY & {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_a_closed_stdout_is_no_accident(tmp_path: Path) -> None:
+    """`qme version >&-` neither fails nor writes into whatever file gets the number 1."""
+    line = f"{sys.executable} -m qme.cli config path >&-"
+    env = {**os.environ, "QME_HOME": str(tmp_path)}
+    done = subprocess.run(["sh", "-c", line], env=env, capture_output=True, check=False, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -61,13 +61,15 @@ async def test_the_common_ones_need_no_worker(stage: Scene) -> None:
     await stage.write(key, b"oops\n", "stderr")
     await stage.end(key)
     record = await record_of(stage, key)
-    act = stage.client.run_action
+    act = stage.client.actions().run
     assert await act(record, "output") == "one\ntwo"
     assert await act(record, "error") == "oops\n"
     assert await act(record, "outputs") == {"output": ["one\n", "two"], "error": ["oops\n"]}
     status = await act(record, "status")
     assert (status["status"], status["outcome"], status["returncode"]) == ("complete", "success", 0)
-    assert {info.name for info in await stage.client.actions(record)} == {one.name for one in COMMON_ACTIONS}
+    assert {info.name for info in await stage.client.actions().of(record)} == {
+        one.name for one in COMMON_ACTIONS
+    }
 
 
 async def test_an_executors_own_one_is_asked_of_the_worker_that_has_the_task(stage: Scene) -> None:
@@ -85,9 +87,9 @@ async def test_an_executors_own_one_is_asked_of_the_worker_that_has_the_task(sta
     subject = subjects.action_subject("*", "shell", "u-ann", WORKER)
     record = await record_of(stage, key)
     async with stage.bus.serve("worker", {subject: answer}):
-        assert await stage.client.run_action(record, "queue", {"long": "yes"}) == {"place": 3}
+        assert await stage.client.actions().run(record, "queue", {"long": "yes"}) == {"place": 3}
         with pytest.raises(NotPermitted, match="not yours"):
-            await stage.client.run_action(record, "queue")
+            await stage.client.actions().run(record, "queue")
     assert (seen[0].uuid, seen[0].attempt, seen[0].action) == (key.uuid, 1, "queue")
     assert seen[0].args == {"long": "yes"}
 
@@ -97,7 +99,7 @@ async def test_another_worker_of_the_pool_answers_for_one_that_is_gone(stage: Sc
     await define(stage, "queue")
     record = await record_of(stage, await stage.run("make"))
     with pytest.raises(BusUnavailable, match="it ran on w1"):
-        await stage.client.run_action(record, "queue")
+        await stage.client.actions().run(record, "queue")
 
     async def answer(request: Request) -> bytes:
         return b'"from w2"'
@@ -105,7 +107,7 @@ async def test_another_worker_of_the_pool_answers_for_one_that_is_gone(stage: Sc
     await beat(stage, "w1")
     await beat(stage, "w2")
     async with stage.bus.serve("worker", {subjects.action_subject("*", "shell", "u-ann", "w2"): answer}):
-        assert await stage.client.run_action(record, "queue") == "from w2"
+        assert await stage.client.actions().run(record, "queue") == "from w2"
 
 
 async def test_what_the_log_limit_cut_is_read_from_the_workers_spool(stage: Scene) -> None:
@@ -120,7 +122,7 @@ async def test_what_the_log_limit_cut_is_read_from_the_workers_spool(stage: Scen
 
     record = await record_of(stage, await stage.run("make"))
     async with stage.bus.serve("worker", {subjects.action_subject("*", "shell", "u-ann", WORKER): answer}):
-        pieces = [piece async for piece in stage.client.spooled(record, "stdout", 5)]
+        pieces = [piece async for piece in stage.client.actions().spooled(record, "stdout", 5)]
     assert b"".join(piece.data for piece in pieces) == whole[5:]
     assert [piece.offset for piece in pieces] == [5, 13, 21, 29]
 
@@ -132,7 +134,7 @@ async def test_what_there_is_not_is_refused(stage: Scene, name: str, args: dict[
     """An unknown action names those there are; the common ones take no arguments."""
     record = await record_of(stage, await stage.run("make"))
     with pytest.raises(InvalidRequest, match=said):
-        await stage.client.run_action(record, name, args)
+        await stage.client.actions().run(record, name, args)
 
 
 async def test_executors_are_listed_with_the_workers_that_live(stage: Scene) -> None:
@@ -142,3 +144,17 @@ async def test_executors_are_listed_with_the_workers_that_live(stage: Scene) -> 
     (known,) = await stage.client.executors()
     assert (known.definition.executor, known.approved) == ("shell", True)
     assert [worker.worker for worker in known.workers] == ["w1"]
+
+
+async def test_an_operator_asks_on_a_subject_of_its_own(stage: Scene) -> None:
+    """The worker tells by the subject, which the bus guards."""
+    await define(stage, "hold")
+    record = await record_of(stage, await stage.run("make"))
+
+    async def answer(request: Request) -> bytes:
+        return json.dumps(request.subject).encode()
+
+    subject = subjects.action_subject("*", "shell", "u-ann", WORKER, admin=True)
+    async with stage.bus.serve("worker", {subject: answer}):
+        asked = await stage.client.actions(admin=True).run(record, "hold")
+    assert asked == subjects.action_subject("ann", "shell", "u-ann", WORKER, admin=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable
 
+from qme.cli.change import add_admin
 from qme.cli.context import Context
 from qme.cli.parsing import Arguments, Parser, pair
 from qme.cli.raw import Sink
@@ -25,6 +26,7 @@ _STREAMS = {"output": STDOUT, "error": STDERR}
 def arguments(parser: Parser) -> None:
     """One or two words, and the action's own arguments."""
     parser.add_argument("words", nargs="+", metavar="EXECUTOR | [ID] ACTION [KEY=VALUE...]")
+    add_admin(parser)
 
 
 async def act(args: Arguments, context: Context) -> int:
@@ -42,7 +44,7 @@ async def act(args: Arguments, context: Context) -> int:
                 record = await client.get(task, output=False)
             case _:
                 raise InvalidRequest(f"say EXECUTOR, ACTION, or ID ACTION, not {len(words)} words")
-        return await _run(client, record, word, given)
+        return await _run(client, record, word, given, admin=args.admin)
 
 
 async def _last_with(client: AsyncClient, name: str) -> TaskRecord:
@@ -52,7 +54,7 @@ async def _last_with(client: AsyncClient, name: str) -> TaskRecord:
         record = await client.get(output=False)
     except (NotFound, RecordCorrupt) as error:
         raise NotFound(f"{unknown}: {error.message}") from error
-    if name not in {info.name for info in await client.actions(record)}:
+    if name not in {info.name for info in await client.actions().of(record)}:
         raise NotFound(f"{unknown}, {record.uid}")
     return record
 
@@ -71,15 +73,17 @@ def _list(actions: Iterable[ActionInfo]) -> int:
     return 0
 
 
-async def _run(client: AsyncClient, record: TaskRecord, name: str, given: dict[str, str]) -> int:
-    is_remote = {info.name: info.remote for info in await client.actions(record)}
+async def _run(
+    client: AsyncClient, record: TaskRecord, name: str, given: dict[str, str], *, admin: bool
+) -> int:
+    is_remote = {info.name: info.remote for info in await client.actions().of(record)}
     if name in _STREAMS and is_remote.get(name) is False:
         # As bytes and piece by piece: an action's answer would be all of it as one text.
         sink = Sink(merged=True)
         async for piece in _pieces(client, record, _STREAMS[name], given):
             await sink.take(piece, record)
         return 0
-    answer = await client.run_action(record, name, given)
+    answer = await client.actions(admin=admin).run(record, name, given)
     if isinstance(answer, str):
         print(answer, end="" if answer.endswith("\n") else "\n")
     elif answer is not None:
@@ -95,7 +99,7 @@ def _pieces(
         return client.output(record.uuid, attempt=record.attempt, streams=(stream,)).stored(record)
     if given.keys() != {"offset"} or not given["offset"].isdigit():
         raise InvalidRequest("all that it can be told is offset=N, a number of bytes")
-    return client.spooled(record, stream, int(given["offset"]))
+    return client.actions().spooled(record, stream, int(given["offset"]))
 
 
 VERBS = {"exec": Verb(arguments, act)}

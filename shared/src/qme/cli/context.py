@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,12 +57,12 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def detaching(text: str) -> Iterator[None]:
-    """Where Ctrl-C leaves a task alone: say how to come back to it."""
+def detaching(way_back: Callable[[], str]) -> Iterator[None]:
+    """Where Ctrl-C leaves a task alone: say how to come back to it, as things stand then."""
     from asyncio import CancelledError
 
     try:
         yield
     except CancelledError:  # what asyncio.run makes of Ctrl-C
-        say(text)
+        say(way_back())
         raise

@@ -17,6 +17,7 @@ from qme.errors import InvalidRequest, QmeError
 def run(argv: Sequence[str] | None) -> int:
     """Run a command line and give its exit code."""
     context = Context()
+    _open_missing()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a locale that lacks a character is no reason to fail
             stream.reconfigure(errors="backslashreplace")
@@ -97,6 +98,17 @@ def _fail(context: Context, message: str, code: int) -> int:
         traceback.print_exc()
     say(" ".join(message.split()))
     return OWN_FAILURE if context.strict else code
+
+
+def _open_missing() -> None:
+    """Open what we were started without (``>&-``): else a socket gets its number, and output goes there."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != fd:
+                os.dup2(null, fd)
+                os.close(null)
+            setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))  # noqa: SIM115 - stays open
 
 
 def _silence() -> None:

@@ -35,7 +35,7 @@ async def logs(args: Arguments, context: Context) -> int:
             async for piece in output.stored(record):
                 await sink.take(piece, record)
             return 0
-        with detaching(f"detached; the task goes on: `qme logs -f {record.uid}` follows it again"):
+        with detaching(lambda: f"detached; the task goes on: `qme logs -f {record.uid}` follows it again"):
             async with output.following() as pieces:
                 now = await client.records.find(record.uuid, leader=True)
                 async for piece in pieces(now or record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qme.cli import exitcodes, options
-from qme.cli.context import Context, detaching, say
+from qme.cli.context import OWN_FAILURE, Context, detaching, say
 from qme.cli.parsing import Arguments, Parser, add_command, command_of
 from qme.cli.raw import Sink
 from qme.cli.verbs import Verb
@@ -25,14 +25,13 @@ async def run(args: Arguments, context: Context) -> int:
         task = client.own(prepared)
         output = client.output(task.uuid)
         sink = Sink()
-        uuid = task.uuid
-        with detaching(
-            f"detached; the task goes on: `qme logs -f {uuid}`, `qme wait {uuid}`, `qme cancel {uuid}`"
-        ):
+        uuid, accepted = task.uuid, False
+        with detaching(lambda: _way_back(uuid, accepted)):
             async with output.following() as pieces:
                 async for result in client.submit_many([task]):
                     if checked(result).note:
                         say(str(result.note))
+                accepted = True
                 # With a key of the user's own, the task may be one that has run long since.
                 before = await client.records.find(uuid, leader=True) if task.key else None
                 async for piece in pieces(before):
@@ -42,9 +41,19 @@ async def run(args: Arguments, context: Context) -> int:
     return exitcodes.of_one(output.record)
 
 
+def _way_back(uuid: str, accepted: bool) -> str:
+    if not accepted:
+        return f"detached before an answer came; `qme get {uuid}` tells whether it was submitted"
+    return f"detached; the task goes on: `qme logs -f {uuid}`, `qme wait {uuid}`, `qme cancel {uuid}`"
+
+
 def explain(record: TaskRecord) -> None:
     """Say how a task ended where its exit code does not: a command that ran to its end is not spoken over."""
-    ran = record.outcome is Outcome.FAILED and "returncode" in record.data and not record.reason
+    code = record.data.get("returncode")
+    # What keeps a program from being started stands in the task's own stderr; what broke around it does not.
+    ran = (
+        record.outcome is Outcome.FAILED and code is not None and not (code == OWN_FAILURE and record.reason)
+    )
     if ran or record.outcome is Outcome.SUCCESS:
         return
     doubt = ", but its worker may still come back and tell otherwise" if record.provisional else ""

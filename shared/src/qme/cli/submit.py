@@ -11,6 +11,7 @@ from qme.cli.context import Context, detaching, say
 from qme.cli.parsing import Arguments, Parser, add_command, command_of
 from qme.cli.run import explain
 from qme.cli.verbs import Verb
+from qme.cli.wait import detached
 from qme.client import AsyncClient
 from qme.client.submission import prepare
 from qme.contracts.messages import Result, Submission
@@ -71,7 +72,8 @@ async def _submit(
 async def _wait(client: AsyncClient, accepted: Sequence[Result], context: Context, args: Arguments) -> int:
     uuids = [result.uuid for result in accepted]
     ended: list[TaskRecord] = []
-    with detaching(f"detached; {'it goes' if context.strict else 'they go'} on: `qme wait ID` waits again"):
+    names = [result.taskid or result.uuid for result in accepted]
+    with detaching(lambda: detached(names)):
         async for done in client.ended(uuids):
             if done.record is None:
                 raise NotFound(f"the task {done.uuid} has been cleared")

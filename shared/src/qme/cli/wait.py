@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from qme.cli import exitcodes
 from qme.cli.context import Context, detaching, say
@@ -12,6 +13,9 @@ from qme.cli.table import Table
 from qme.cli.verbs import Verb
 from qme.contracts.tasks import TaskRecord
 from qme.errors import NotFound, WaitTimedOut
+
+#: ids that a sentence names
+_SHOWN = 4
 
 
 def arguments(parser: Parser) -> None:
@@ -26,7 +30,7 @@ async def wait(args: Arguments, context: Context) -> int:
     async with context.client() as client:
         uuids = dict.fromkeys([(await client.records.need(text)).uuid for text in args.ids])
         ended: dict[str, TaskRecord] = {}
-        with detaching("detached; nothing was cancelled"):
+        with detaching(lambda: detached(args.ids)):
             try:
                 async with asyncio.timeout(args.timeout):
                     async for done in client.ended(uuids):
@@ -49,6 +53,12 @@ async def wait(args: Arguments, context: Context) -> int:
     if doubtful:
         say(f"{doubtful} lost ones may still be corrected, when their workers come back")
     return exitcodes.of_many(records)
+
+
+def detached(names: Sequence[str]) -> str:
+    """Say how to wait again."""
+    shown = " ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+    return f"detached; nothing was cancelled: `qme wait {shown}` waits again"
 
 
 VERBS = {"wait": Verb(arguments, wait)}

@@ -24,95 +24,98 @@ from qme.errors import BusUnavailable, InvalidRequest, NotFound
 from qme.executor.base import COMMON_ACTIONS
 from qme.settings import Settings
 
-
-async def of(bus: Bus, record: TaskRecord) -> tuple[ActionInfo, ...]:
-    """List the actions that a task has."""
-    definition = await definition_of(bus, record)
-    return definition.actions if definition is not None and definition.actions else COMMON_ACTIONS
-
-
-async def run(
-    bus: Bus, settings: Settings, record: TaskRecord, name: str, args: Mapping[str, Any] | None = None
-) -> Any:
-    """Run an action and give its answer (JSON). Raises InvalidRequest for one that the task does not have."""
-    offered = {info.name: info for info in await of(bus, record)}
-    info = offered.get(name)
-    if info is None:
-        raise InvalidRequest(f"{record.executor} has no action {name!r}; it has {', '.join(offered)}")
-    if info.remote or (name == "output" and "offset" in (args or {})):
-        return await _ask(bus, settings, record, name, args or {})
-    if args:
-        raise InvalidRequest(f"the action {name} takes no arguments")
-    return await _answer(bus, settings, record, name)
+#: what `status` shows of a record
+_STATUS = frozenset(
+    ("uid", "status", "outcome", "reason", "attempt", "worker", "created", "started", "finished")
+)
+_STREAMS = {"output": STDOUT, "error": STDERR}
 
 
-async def spooled(
-    bus: Bus, settings: Settings, record: TaskRecord, stream: str, offset: int
-) -> AsyncIterator[Chunk]:
-    """Give output from an offset on as the worker has it in its spool: also what was too much for the log stream."""
-    while True:
-        answer = await _ask(bus, settings, record, "output", {"stream": stream, "offset": offset})
-        data = base64.b64decode(answer["data"])
-        if data:
-            yield Chunk(record.attempt, stream, offset, data)
-        offset += len(data)
-        if not data or offset >= answer["size"]:
-            return
+class Actions:
+    """The actions of tasks; `admin` asks as an operator, which the bus allows operators only."""
 
+    def __init__(self, bus: Bus, settings: Settings, *, admin: bool = False) -> None:
+        self._bus = bus
+        self._settings = settings
+        self._admin = admin
 
-async def _answer(bus: Bus, settings: Settings, record: TaskRecord, name: str) -> Any:
-    match name:
-        case "status":
-            shown = (
-                "uid",
-                "status",
-                "outcome",
-                "reason",
-                "attempt",
-                "worker",
-                "created",
-                "started",
-                "finished",
-            )
-            return {
-                **record.model_dump(mode="json", include=set(shown)),
-                "returncode": record.data.get("returncode"),
-            }
-        case "output":
-            return await excerpt.text(bus, record, STDOUT)
-        case "error":
-            return await excerpt.text(bus, record, STDERR)
-        case "outputs":
-            texts = {"output": STDOUT, "error": STDERR}
-            return {
-                key: excerpt.lines(await excerpt.text(bus, record, stream)) for key, stream in texts.items()
-            }
-        case "cancel":
-            target = Target(uuid=record.uuid, attempt=record.attempt)
-            (result,) = await Control(bus, settings).cancel([target])
-            return checked(result).note or ("already ended" if result.already else "cancelled")
-    raise InvalidRequest(f"this client can't answer the action {name!r}; it may be older than the executor")
+    async def of(self, record: TaskRecord) -> tuple[ActionInfo, ...]:
+        """List the actions that a task has."""
+        definition = await definition_of(self._bus, record)
+        return definition.actions if definition is not None and definition.actions else COMMON_ACTIONS
 
+    async def run(self, record: TaskRecord, name: str, args: Mapping[str, Any] | None = None) -> Any:
+        """Run an action and give its answer (JSON).
 
-async def _ask(bus: Bus, settings: Settings, record: TaskRecord, name: str, args: Mapping[str, Any]) -> Any:
-    """Ask the worker that has the task, then any other that is alive in its pool."""
-    holders = [record.worker] if record.worker else []
-    expires = datetime.now(UTC) + timedelta(seconds=settings.request_timeout)
-    request = ActionRequest(
-        uuid=record.uuid, attempt=record.attempt, action=name, args=dict(args), expires=expires
-    )
-    data = request.model_dump_json().encode()
-    while True:
-        for worker in holders:
-            subject = subjects.action_subject(bus.user, record.executor, record.pool, worker)
-            try:
-                answer = await bus.request(subject, data, timeout=settings.request_timeout)
-            except NotFound:
-                continue
-            refuse(answer)
-            return json.loads(answer)
-        others = {beat.worker for beat in await heartbeats(bus, record.executor, record.pool)} - set(holders)
-        if not others:
-            held = f"; it ran on {record.worker}" if record.worker else ""
-            raise BusUnavailable(f"no worker of {record.executor}/{record.pool} is there to ask{held}")
-        holders = sorted(others)
+        Raises InvalidRequest for one that the task does not have, BusUnavailable where no worker is there to ask.
+        """
+        offered = {info.name: info for info in await self.of(record)}
+        info = offered.get(name)
+        if info is None:
+            raise InvalidRequest(f"{record.executor} has no action {name!r}; it has {', '.join(offered)}")
+        if info.remote:
+            return await self._ask(record, name, args or {})
+        if args:
+            raise InvalidRequest(f"the action {name} takes no arguments")
+        return await self._answer(record, name)
+
+    async def spooled(self, record: TaskRecord, stream: str, offset: int) -> AsyncIterator[Chunk]:
+        """Give output from an offset on as the worker has it in its spool: also what log_limit kept from the bus."""
+        while True:
+            answer = await self._ask(record, "output", {"stream": stream, "offset": offset})
+            data = base64.b64decode(answer["data"])
+            if data:
+                yield Chunk(record.attempt, stream, offset, data)
+            offset += len(data)
+            if not data or offset >= answer["size"]:
+                return
+
+    async def _answer(self, record: TaskRecord, name: str) -> Any:
+        match name:
+            case "status":
+                shown = {
+                    key: value for key, value in record.model_dump(mode="json").items() if key in _STATUS
+                }
+                return {**shown, "returncode": record.data.get("returncode")}
+            case "output" | "error":
+                return await excerpt.text(self._bus, record, _STREAMS[name])
+            case "outputs":
+                texts = {
+                    key: await excerpt.text(self._bus, record, stream) for key, stream in _STREAMS.items()
+                }
+                return {key: excerpt.lines(said) for key, said in texts.items()}
+            case "cancel":
+                target = Target(uuid=record.uuid, attempt=record.attempt)
+                (result,) = await Control(self._bus, self._settings).cancel([target], admin=self._admin)
+                return checked(result).note or ("already ended" if result.already else "cancelled")
+        raise InvalidRequest(
+            f"this client can't answer the action {name!r}; it may be older than the executor"
+        )
+
+    async def _ask(self, record: TaskRecord, name: str, args: Mapping[str, Any]) -> Any:
+        """Ask the worker that has the task, then any other that is alive in its pool."""
+        place = (record.executor, record.pool)
+        patience = self._settings.request_timeout
+        request = ActionRequest(
+            uuid=record.uuid,
+            attempt=record.attempt,
+            action=name,
+            args=dict(args),
+            expires=datetime.now(UTC) + timedelta(seconds=patience),
+        )
+        data = request.model_dump_json().encode()
+        holders = [record.worker] if record.worker else []
+        while True:
+            for worker in holders:
+                subject = subjects.action_subject(self._bus.user, *place, worker, admin=self._admin)
+                try:
+                    answer = await self._bus.request(subject, data, timeout=patience)
+                except NotFound:  # nobody serves it: that worker is away
+                    continue
+                refuse(answer)
+                return json.loads(answer)
+            others = {beat.worker for beat in await heartbeats(self._bus, *place)} - set(holders)
+            if not others:
+                held = f"; it ran on {record.worker}" if record.worker else ""
+                raise BusUnavailable(f"no worker of {'/'.join(place)} is there to ask{held}")
+            holders = sorted(others)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from qme.bus.kv import Corrupt
 from qme.bus.port import Bus
@@ -14,17 +14,18 @@ from qme.client import excerpt, executors, listing, waiting
 from qme.client.control import Control, checked
 from qme.client.listing import Listing, Wanted
 from qme.client.output import Output
-from qme.client.pieces import Chunk
 from qme.client.records import Records
 from qme.client.submission import Options, prepare
 from qme.client.words import argv_of, needs_shell
 from qme.contracts import subjects
-from qme.contracts.executors import ActionInfo
 from qme.contracts.messages import MatchReply, Result, Results, Submission, Target
 from qme.contracts.output import STREAMS
 from qme.contracts.tasks import HEADER_ATTEMPT, HEADER_BY, HEADER_OUTCOME, HEADER_STATUS, TaskRecord
 from qme.errors import RecordCorrupt, WaitTimedOut
 from qme.settings import Settings
+
+if TYPE_CHECKING:
+    from qme.client.actions import Actions
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,20 +183,8 @@ class AsyncClient:
         """Let an executor of a shared pool take its users' commands (operators)."""
         return await self.control.on_executor("approve", executor, pool)
 
-    async def actions(self, record: TaskRecord) -> Sequence[ActionInfo]:
-        """List the actions that a task has."""
-        from qme.client import actions
+    def actions(self, *, admin: bool = False) -> Actions:
+        """Give the actions of tasks; `admin` for an operator's, on others' tasks."""
+        from qme.client.actions import Actions  # the executor SDK
 
-        return await actions.of(self.bus, record)
-
-    async def run_action(self, record: TaskRecord, name: str, args: Mapping[str, Any] | None = None) -> Any:
-        """Run an action on a task and give its answer, which is JSON."""
-        from qme.client import actions
-
-        return await actions.run(self.bus, self.settings, record, name, args)
-
-    def spooled(self, record: TaskRecord, stream: str, offset: int) -> AsyncIterator[Chunk]:
-        """Give output from an offset on as its worker has it: also what was too much for the log stream."""
-        from qme.client import actions
-
-        return actions.spooled(self.bus, self.settings, record, stream, offset)
+        return Actions(self.bus, self.settings, admin=admin)

@@ -67,7 +67,7 @@ class Task:
 
         async def run(client: AsyncClient) -> Any:
             self.record = await client.get(self.record.uuid, output=False)
-            return await client.run_action(self.record, name, args)
+            return await client.actions().run(self.record, name, args)
 
         return self._call(run)
 
