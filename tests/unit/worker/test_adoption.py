@@ -168,7 +168,9 @@ async def test_a_worker_that_slept_asks_again(lab: Lab) -> None:
                 dropped.append(not task.started)
                 raise
 
-    async with lab.worker(Sleeper(ShellSettings()), settings=replace(lab.settings, lease=0.6, heartbeat=30.0)):
+    async with lab.worker(
+        Sleeper(ShellSettings()), settings=replace(lab.settings, lease=0.6, heartbeat=30.0)
+    ):
         key = await lab.submit_marked("true")
         record = await lab.ended(key)
         await until(lambda: _filled(dropped))
