@@ -246,8 +246,8 @@ async def test_what_the_user_may_not_write_is_refused_quickly(world: World):
     assert await eve.append(world.subject("a"), b"x") == Ack(1)
 
 
-async def test_headers_of_a_bucket_are_republished_and_stored_elsewhere(world: World):
-    """Each write shows as an event without the body, for followers and in the events' stream."""
+async def a_bucket_with_events(world: World) -> tuple[str, str]:
+    """Make a bucket, and a stream that captures what it republishes; give their first tokens."""
     keys, events = f"{world.mark}k", f"{world.mark}e"
     republish = (f"{keys}.>", f"{events}.>")
     await world.bus.ensure(
@@ -256,6 +256,12 @@ async def test_headers_of_a_bucket_are_republished_and_stored_elsewhere(world: W
             StreamSpec(keys, (f"{keys}.>",), max_per_subject=1, republish=republish),
         ]
     )
+    return keys, events
+
+
+async def test_headers_of_a_bucket_are_republished_and_stored_elsewhere(world: World):
+    """Each write shows as an event without the body, for followers and in the events' stream."""
+    keys, events = await a_bucket_with_events(world)
     async with world.bus.follow(f"{events}.>") as live:
         await world.bus.append(f"{keys}.x.1", b"body", headers={"Qme-Status": "queued"})
         seen = await anext(live)
@@ -270,3 +276,53 @@ async def test_headers_of_a_bucket_are_republished_and_stored_elsewhere(world: W
     (stored,) = [message async for message in world.bus.read(events)]
     assert (stored.subject, stored.data) == (f"{events}.x.1", b"")
     assert stored.headers == {"Qme-Status": "queued"}
+
+
+async def test_a_stream_refuses_republished_updates_whose_revision_is_not_its_own(world: World):
+    """The condition of a write travels with its headers: an audit trail can't be captured like that."""
+    keys, events = await a_bucket_with_events(world)
+    for _ in range(5):  # else the sequences of the two streams coincide
+        await world.bus.append(f"{events}.extra", b"")
+    revision = (await world.bus.append(f"{keys}.other", b"")).seq
+    async with world.bus.follow(f"{events}.>") as live:
+        for number in range(3):
+            write = world.bus.append(f"{keys}.x", b"%d" % number, expect=Expect(revision if number else 0))
+            revision = (await write).seq
+        await world.bus.append(f"{keys}.end", b"")
+        seen = [await anext(live) for _ in range(4)]
+    assert [message and message.seq for message in seen] == [2, 3, 4, 5]
+
+    async def captured() -> bool:
+        return await world.bus.last(events, f"{events}.end") is not None
+
+    await until(captured)
+    stored = [message.subject async for message in world.bus.read(events, start=6)]
+    assert stored == [f"{events}.{name}" for name in ("other", "x", "end")]
+
+
+async def test_what_is_published_unconfirmed_is_stored_once_by_its_id(world: World):
+    """Nobody waits for it, and a second copy is dropped."""
+    await world.make()
+    for _ in range(2):
+        await world.bus.publish(world.subject("a"), b"x", message_id="i", headers={"Qme-By": "ann"})
+    await world.bus.append(world.subject("b"), b"end")
+
+    async def stored() -> bool:
+        return len(await world.stored()) >= 2
+
+    await until(stored)
+    messages = await world.stored()
+    assert [(message.data, message.headers) for message in messages] == [
+        (b"x", {"Qme-By": "ann"}),
+        (b"end", {}),
+    ]
+
+
+async def test_publishing_unconfirmed_never_raises(world: World):
+    """Not for a missing stream, a missing right, too large a message or a closed connection."""
+    eve = await world.connect("eve")
+    await eve.publish(world.subject("nowhere"), b"x", message_id="1", headers={})
+    await eve.publish(f"forbidden.{world.mark}", b"x", message_id="2", headers={})
+    await eve.publish(world.subject("a"), bytes(2 * 1024 * 1024), message_id="3", headers={})
+    await eve.close()
+    await eve.publish(world.subject("a"), b"x", message_id="4", headers={})

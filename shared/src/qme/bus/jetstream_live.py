@@ -1,6 +1,6 @@
 """Follows subjects and answers requests by core subscriptions. What answering means is in `qme.bus.serving`.
 
-nats.micro is not used (docs/decisions/bus-adapter.md); discovery in its format is in `jetstream_service`.
+Why nats.micro is not used: docs/decisions/012-an-adapter-on-the-bare-client.md. Discovery: `jetstream_service`.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class MemoryBus:
             raise NotFound(f"no stream takes {subject}")
         ack, stored = stream.append(message, server.now(), expect=expect, message_id=message_id, ttl=ttl)
         if stored is not None:
-            server.republish(stream.spec, stored)
+            server.republish(stream.spec, stored, expect, message_id, ttl)
             server.stir()
         server.faults.at_append(subject, "after")
         return ack

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from qme.bus.feed import Feed
 from qme.bus.memory_faults import Faults
 from qme.bus.memory_store import Consumer, Stream
-from qme.bus.port import Handler, Message
+from qme.bus.port import Expect, Handler, Message
 from qme.bus.serving import Desk
 from qme.bus.topology import StreamSpec
 from qme.contracts import subjects
-from qme.errors import NotFound
+from qme.errors import NotFound, QmeError
 
 
 class Hub:
@@ -63,15 +64,27 @@ class Hub:
                 if subjects.matches(pattern, message.subject):
                     feed.put(message)
 
-    def republish(self, spec: StreamSpec, stored: Message) -> None:
-        """Publish the headers of a stored message under its other subject, into the stream there as well."""
+    def republish(
+        self,
+        spec: StreamSpec,
+        stored: Message,
+        expect: Expect | None,
+        message_id: str | None,
+        ttl: float | None,
+    ) -> None:
+        """Publish the headers of a stored message under its other subject.
+
+        A stream that takes that subject applies the write's own conditions to itself, and may refuse it silently.
+        """
         if spec.republish is None:
             return
         source, destination = (pattern.removesuffix(">") for pattern in spec.republish)
         subject = destination + stored.subject.removeprefix(source)
         self.publish(Message(subject, b"", stored.headers, stored.seq, stored.time))
         if (taker := self.taker(subject)) is not None:
-            taker.append(Message(subject, b"", stored.headers), self.now())
+            copy = Message(subject, b"", stored.headers)
+            with suppress(QmeError):
+                taker.append(copy, self.now(), expect=expect, message_id=message_id, ttl=ttl)
 
     def stir(self) -> None:
         """Wake the pulls: there may be something for them."""

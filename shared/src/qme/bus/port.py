@@ -151,7 +151,7 @@ class Bus(Protocol):
     ) -> None:
         """Send a message without waiting for it to be stored, and without being told when it is not.
 
-        Far cheaper than `append`; for what can be found again when it is missing. Raises nothing but LimitReached.
+        Far cheaper than `append`; for what can be found again when it is missing. Raises nothing, whatever happens.
         """
         ...
 
