@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nats
 import pytest
+from nats.aio.client import Client
 from tests.integration.local import standin
 
 from qme.executor.processes import Identity, identity_of
@@ -32,10 +35,18 @@ class Local:
         self.layout = Layout(settings.local_dir)
         self.recipe = standin.RECIPE
         self.said: list[str] = []
+        self._connections: list[Client] = []
 
     async def start(self) -> Endpoint:
         """Find or start it."""
         return await starting.start(self.settings, say=self.said.append, recipe=self.recipe)
+
+    async def connect(self) -> Client:
+        """Open a connection with the stack's own credentials; closed with the stack."""
+        creds = json.loads(self.layout.creds.read_text())
+        connection = await nats.connect(self.state.url, user=creds["user"], password=creds["password"])
+        self._connections.append(connection)
+        return connection
 
     @property
     def state(self) -> State:
@@ -60,8 +71,10 @@ class Local:
         os.kill(pid, signal.SIGKILL)
         until(lambda: not runs(pid))
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Leave nothing behind, whatever the test did."""
+        for connection in self._connections:
+            await connection.close()
         for _ in range(2):
             state = read_state(self.layout)
             if state is None:
@@ -105,15 +118,15 @@ def command(home: Path) -> subprocess.Popen[str]:
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Iterator[Local]:
+async def local(tmp_path: Path) -> AsyncIterator[Local]:
     """A stand-in stack that has not been started."""
     made = Local(Settings(home=tmp_path / "home", host="here"))
     yield made
-    made.end()
+    await made.end()
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Local]]:
+async def make(tmp_path: Path) -> AsyncIterator[Callable[..., Local]]:
     """Make stacks with settings of their own."""
     made: list[Local] = []
 
@@ -124,4 +137,4 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Local]]:
 
     yield factory
     for one in made:
-        one.end()
+        await one.end()

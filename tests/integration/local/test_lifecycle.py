@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -14,9 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
 
-import nats
 import pytest
-from nats.aio.client import Client
 from tests.integration.local import standin
 from tests.integration.local.conftest import Local, command, runs, soon, until
 
@@ -28,12 +25,6 @@ from qme.local.plan import Program
 from qme.local.stack import Endpoint
 from qme.local.starting import Recipe
 from qme.settings import Settings
-
-
-async def connect(local: Local) -> Client:
-    """Open a connection with the stack's own credentials."""
-    creds = json.loads(local.layout.creds.read_text())
-    return await nats.connect(local.state.url, user=creds["user"], password=creds["password"])
 
 
 def test_commands_at_the_same_moment_share_one_stack(local: Local) -> None:
@@ -83,19 +74,17 @@ async def test_dead_server_comes_back_with_what_it_stored(local: Local) -> None:
     """After kill -9 the server is back on the same port with its streams; the services were left alone."""
     endpoint = await local.start()
     before = local.pids
-    connection = await connect(local)
+    connection = await local.connect()
     stream = connection.jetstream()
     await stream.add_stream(name="KEPT", subjects=["kept"])
     await stream.publish("kept", b"this")
-    await connection.close()
     local.kill("nats-server")
     await soon(lambda: local.pids["nats-server"] not in (0, before["nats-server"]) and local.status.serving)
     assert local.state.url == endpoint.url
     assert {**local.pids, "nats-server": 0} == {**before, "nats-server": 0}
     assert local.state.services[0].restarts == 1
-    connection = await connect(local)
+    connection = await local.connect()
     assert (await connection.jetstream().get_last_msg("KEPT", "kept")).data == b"this"
-    await connection.close()
 
 
 async def test_dead_service_is_started_again(local: Local) -> None:
@@ -127,7 +116,7 @@ async def test_port_that_somebody_took(local: Local) -> None:
         assert {service.url for service in local.state.services[1:]} == {local.state.url}
         assert await local.start() == (local.state.url, endpoint.creds)
         assert local.layout.creds.read_text() != secret
-        await (await connect(local)).close()
+        await local.connect()
 
 
 async def test_state_file_that_names_somebody_elses_process(local: Local, stranger: Popen[bytes]) -> None:
@@ -170,9 +159,8 @@ async def test_service_that_can_not_live_fails_the_start(make: Callable[..., Loc
 async def test_down_stops_everything_and_keeps_the_store(local: Local) -> None:
     """After down nothing runs and no lock is held; the next start has the same streams at the same address."""
     endpoint = await local.start()
-    connection = await connect(local)
+    connection = await local.connect()
     await connection.jetstream().add_stream(name="KEPT", subjects=["kept"])
-    await connection.close()
     before = [*local.pids.values(), local.state.pid]
     assert await down(local.settings, leave=True, say=local.said.append)
     assert not any(map(runs, before))
@@ -180,9 +168,8 @@ async def test_down_stops_everything_and_keeps_the_store(local: Local) -> None:
     assert not local.status.running
     assert not await down(local.settings, leave=True, say=local.said.append)
     assert await local.start() == endpoint
-    connection = await connect(local)
+    connection = await local.connect()
     assert (await connection.jetstream().stream_info("KEPT")).config.name == "KEPT"
-    await connection.close()
 
 
 async def test_down_without_a_supervisor(local: Local) -> None:
@@ -241,15 +228,14 @@ async def test_stack_that_is_needed_stays(make: Callable[..., Local], needed: st
         standin.services, standin.serving, standin.BUSY if needed == "task" else standin.IDLE
     )
     await local.start()
-    connection = await connect(local) if needed == "connection" else None
+    if needed == "connection":
+        await local.connect()
     begin = time.monotonic()
     while time.monotonic() < begin + 2.5:
         assert local.status.running
         if needed == "command":
             await ensure(local.settings)
         await asyncio.sleep(0.1)
-    if connection:
-        await connection.close()
 
 
 async def test_second_supervisor_gives_up(local: Local) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from nats.errors import Error
+from nats.js import JetStreamContext
 from tests.integration.local.conftest import Local
 
 from qme.errors import LocalStackError
@@ -109,6 +113,37 @@ async def test_file_system_that_can_not_be_used(
     with pytest.raises(LocalStackError, match=f"{home.parent}.*{says}"):
         await local.start()
     assert not local.layout.plan.exists()
+
+
+async def stored(stream: JetStreamContext) -> bool:
+    """Tell whether the server takes a message, larger than what may be left of a block on the disk."""
+    try:
+        await stream.publish("kept", b"x" * 10_000)
+    except Error:
+        return False
+    return True
+
+
+async def test_disk_that_was_full_for_a_while(
+    mount: Callable[[str], Path], make: Callable[..., Local]
+) -> None:
+    """Once there is room again the server takes messages again, which it would not do by itself."""
+    place = mount("size=48m")
+    local = make(home=place / "home", local_dir=place / "home" / "local" / "here")
+    await local.start()
+    stream = (await local.connect()).jetstream(timeout=1)
+    await stream.add_stream(name="KEPT", subjects=["kept"])
+    await stream.publish("kept", b"before")
+    with (place / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while filler.write(b"x" * 65536):
+            pass
+    assert not await stored(stream)
+    (place / "filler").unlink()
+    async with asyncio.timeout(20):
+        while not await stored(stream):
+            continue
+    assert (await stream.get_msg("KEPT", 1)).data == b"before"
+    assert "was full" in local.state.services[0].error
 
 
 def test_home_of_somebody_else(tmp_path: Path) -> None:

@@ -152,12 +152,18 @@ def prepare(layout: Layout, home: Path) -> None:
         # Ours already, so others can't have put anything into it between the two calls that they could not before.
         for folder in (layout.root, layout.logs, layout.store):
             folder.chmod(0o700)
-        free = os.statvfs(layout.root)
-    if free.f_bavail * free.f_frsize < _ROOM:
+        enough = has_room(layout)
+    if not enough:
         raise LocalStackError(
             f"can't keep the local stack in {layout.root}: less than {_ROOM >> 20} MiB are free; "
             "make room, or set QME_LOCAL_DIR to another disk"
         )
+
+
+def has_room(layout: Layout) -> bool:
+    """Tell whether the disk has room for a server to work. Raises OSError."""
+    disk = os.statvfs(layout.root)
+    return disk.f_bavail * disk.f_frsize >= _ROOM
 
 
 def _make(folder: Path) -> None:

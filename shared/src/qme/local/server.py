@@ -18,7 +18,7 @@ from contextlib import suppress
 from qme.errors import LocalStackError
 from qme.executor.processes import capture
 from qme.local import ports
-from qme.local.layout import Layout, explained, replace, try_lock
+from qme.local.layout import Layout, explained, has_room, replace, try_lock
 from qme.local.plan import Plan
 from qme.local.services import Service
 
@@ -28,6 +28,8 @@ _MAX_PAYLOAD = 1 << 20
 #: the streams have limits of their own; what the server would take as a limit (3/4 of the free disk) refuses them
 _MAX_STORE = 1 << 50
 _MAX_MEMORY = 64 << 20
+_FULL = re.compile(rb"no space left on device|disk quota exceeded")
+_LOG_TAIL = 4096
 #: seconds for a server that is ending to let go of its store
 _LETTING_GO = 5.0
 
@@ -40,6 +42,8 @@ class Server(Service):
         self.port = _configured_port(layout)
         self._plan = plan
         self._serves = False
+        self._log_read = self._log_size()
+        self._is_full = False
 
     @property
     def address(self) -> str:
@@ -70,6 +74,7 @@ class Server(Service):
         lock = await self.free_store()
         try:
             self._configure()
+            self._log_read, self._is_full = self._log_size(), False
             self.start(env, (lock,))
         finally:
             os.close(lock)  # the server's copy keeps it held
@@ -81,6 +86,24 @@ class Server(Service):
         elif not self._serves:
             self._serves = ports.is_ours(self.port)
         return self._serves
+
+    def is_stuck(self) -> bool:
+        """Tell whether its disk was full and has room again: it refuses all writes until it is started anew."""
+        size = self._log_size()
+        if size > self._log_read:
+            with suppress(OSError), self.log.open("rb") as log:
+                log.seek(max(self._log_read, size - _LOG_TAIL))
+                if _FULL.search(log.read()):
+                    self._is_full = True
+                    self.error = f"the disk under {self._layout.store} was full"
+        self._log_read = size
+        return self._is_full and has_room(self._layout)
+
+    def _log_size(self) -> int:
+        try:
+            return self.log.stat().st_size
+        except OSError:
+            return 0
 
     async def free_store(self) -> int:
         """Wait until no server has the store, and give the lock on it. Raises LocalStackError after five seconds."""

@@ -48,6 +48,7 @@ class Supervisor:
         self._self = identity_of(os.getpid())
         self._started = time.time()
         self._written: State | None = None
+        self._tried: State | None = None
         self._alert_until = 0.0
 
     async def run(self) -> None:
@@ -84,6 +85,8 @@ class Supervisor:
     async def _look(self) -> None:
         """Start what is not there; the services only once the server serves, or they would end at once."""
         now = time.monotonic()
+        if self._server.look() and self._server.is_stuck():
+            await self._server.stop()
         if not self._server.look() and now >= self._server.due:
             try:
                 await self._server.launch(os.environ)
@@ -92,10 +95,8 @@ class Supervisor:
         if not self._server.serves():
             return
         for service in self._services:
-            if (
-                service.look() and service.url != self._server.address
-            ):  # it would ask at the old address for ever
-                await service.stop()
+            if service.look() and service.url != self._server.address:
+                await service.stop()  # it would ask at the old address for ever
             if service.identity is None and now >= service.due:
                 service.start(self._environment())
 
@@ -112,12 +113,16 @@ class Supervisor:
         who = self._self
         stopping = self.stop.is_set()
         state = State(who.pid, who.start_time, who.boot_id, self._started, url, stopping, services)
-        if state != self._written:
+        is_news = state != self._tried
+        if is_news:
             self._alert_until = time.monotonic() + _ALERT
+        self._tried = state
+        if state != self._written:
             try:
                 write_state(self._layout, state)
             except OSError as error:
-                _log(f"can't write {self._layout.state}: {error.strerror}")
+                if is_news:
+                    _log(f"can't write {self._layout.state}: {error.strerror}")
             else:
                 self._written = state
 
@@ -182,7 +187,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _log(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    with suppress(OSError):  # the log's disk is full: no reason to end
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":
