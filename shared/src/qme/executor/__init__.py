@@ -1,6 +1,6 @@
 """What an executor's author imports: everything public is named here.
 
-    from qme.executor import Executor, Result, action
+from qme.executor import Executor, Result, action
 """
 
 from qme.executor.base import Executor, Held, Result, Task, action, actions_of
