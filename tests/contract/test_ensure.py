@@ -45,6 +45,18 @@ async def test_changed_limits_are_brought_up_to_date(world: World):
     assert (await world.bus.state(world.stream)).max_bytes is None
 
 
+async def test_a_republish_can_be_added_and_taken_away(world: World):
+    """A stream that republished under an older version of the settings stops doing so."""
+    settings = {"republish": (world.subject(">"), f"{world.mark}events.>")}
+    for chosen in ({}, settings, {}):
+        await world.make(**chosen)
+    async with world.bus.follow(f"{world.mark}events.>", world.subject(">")) as live:
+        await world.bus.append(world.subject("a"), b"1")
+        await world.bus.append(world.subject("a"), b"2")
+        seen = [await soon(anext(live)) for _ in range(2)]
+    assert [message and message.data for message in seen] == [b"1", b"2"]
+
+
 async def test_a_setting_that_cannot_be_changed_is_named(world: World):
     """An existing stream of another kind is a clear error, and stays as it is."""
     await world.make()

@@ -107,6 +107,21 @@ async def test_what_a_client_may_not_do_is_refused_at_once(connect: Connect):
         await refused(anext(queue))
 
 
+async def test_a_forbidden_subject_is_refused_on_entry_however_busy_the_connection_is(connect: Connect):
+    """The server's word on a subscription is waited for, behind everything that was sent before it."""
+    client = await connect("client")
+
+    async def enter() -> None:
+        async with client.follow("rec.shell.>"):
+            pass
+
+    calls = [client.last("REC", f"rec.shell.{number}") for number in range(500)]
+    busy = asyncio.gather(*calls)
+    for _ in range(20):
+        await refused(enter())
+    await busy
+
+
 async def test_refusals_hit_only_the_calls_they_belong_to(connect: Connect):
     """Permitted and forbidden calls side by side each get their own outcome."""
     admin, client = await connect("admin"), await connect("client")

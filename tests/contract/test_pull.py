@@ -214,6 +214,25 @@ async def test_what_a_closed_pull_had_not_handed_on_goes_to_others_at_once(world
     assert sorted(await take(world, 2)) == [b"1", b"2"]
 
 
+async def test_pulls_that_come_and_go_lose_no_message_for_its_wait(world: World):
+    """What is on its way to a pull that is being closed is given back as well."""
+    await world.make_queue(ack_wait=60.0)
+    taken: set[bytes] = set()
+
+    async def produce() -> None:
+        for number in range(300):
+            await world.bus.append(world.subject("a"), b"%d" % number)
+
+    producing = asyncio.create_task(produce())
+    async with asyncio.timeout(15):
+        while len(taken) < 300:
+            async with world.bus.pull(world.stream, "worker", credit=lambda: 5) as queue:
+                delivery = await anext(queue)
+                taken.add(delivery.message.data)
+                await delivery.ack()
+    await producing
+
+
 async def test_a_closed_connection_ends_its_pulls_with_an_error(world: World):
     """Nobody waits for ever on a connection that is gone."""
     await world.make_queue()

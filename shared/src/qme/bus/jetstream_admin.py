@@ -14,9 +14,6 @@ from qme.bus.jetstream_calls import (
 from qme.bus.topology import DUPLICATE_WINDOW, ConsumerSpec, StreamSpec
 from qme.errors import QmeError, SettingsError
 
-#: what a stream keeps from its creation on
-_FIXED = ("retention", "storage")
-
 
 class Admin:
     """Sets up what the topology describes."""
@@ -40,18 +37,18 @@ class Admin:
             except ApiError as error:
                 if error.number != STREAM_EXISTS:  # else somebody else was faster, with other settings
                     raise _refused(f"stream {spec.name}", error) from error
-        for key in _FIXED:
-            if found[key] != wanted[key]:
-                raise SettingsError(
-                    f"stream {spec.name} exists with {key} {found[key]!r}, and qme needs {wanted[key]!r}: "
-                    "remove that stream, or give qme a NATS account of its own"
-                )
         changed = {key: value for key, value in wanted.items() if found.get(key) != value}
         if changed:
             try:
                 await self._api.call(f"STREAM.UPDATE.{spec.name}", {**found, **changed})
             except ApiError as error:
-                raise _refused(f"stream {spec.name}", error) from error
+                refusal = error.as_qme()
+                if refusal is not error:
+                    raise refusal from error
+                raise SettingsError(
+                    f"stream {spec.name} exists with other settings, and {error.message}: "
+                    "remove that stream, or give qme a NATS account of its own"
+                ) from error
 
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:
         """Create a consumer or bring it up to date."""
@@ -97,6 +94,7 @@ def _stream(spec: StreamSpec) -> dict[str, Any]:
         "allow_direct": True,
         # With roll-ups, whoever may write one key may wipe all the others'.
         "allow_rollup_hdrs": False,
+        "republish": None,
     }
     if spec.message_ttl:
         config["allow_msg_ttl"] = True
