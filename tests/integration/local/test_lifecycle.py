@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
 
@@ -18,7 +17,7 @@ from tests.integration.local import standin
 from tests.integration.local.conftest import Local, command, runs, soon, until
 
 from qme.errors import BusUnavailable, LocalStackError
-from qme.local import ensure
+from qme.local import ensure, ports
 from qme.local.control import AlreadyRunning, down, up
 from qme.local.layout import is_held, try_lock, write_state
 from qme.local.plan import Program
@@ -106,6 +105,7 @@ async def test_port_that_somebody_took(local: Local) -> None:
     supervisor = local.state.pid
     os.kill(supervisor, signal.SIGSTOP)
     local.kill("nats-server")
+    until(lambda: ports.is_free(local.state.port))
     with socket.socket() as squatter:
         squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         squatter.bind(("127.0.0.1", local.state.port))
@@ -123,8 +123,8 @@ async def test_state_file_that_names_somebody_elses_process(local: Local, strang
     """A pid that was used again is neither taken for a service nor signalled."""
     await local.start()
     await down(local.settings, leave=True, say=local.said.append)
-    services = tuple(replace(service, pid=stranger.pid, start_time=1) for service in local.state.services)
-    changed = replace(local.state, pid=stranger.pid, start_time=1, stopping=False, services=services)
+    services = tuple(service._replace(pid=stranger.pid, start_time=1) for service in local.state.services)
+    changed = local.state._replace(pid=stranger.pid, start_time=1, stopping=False, services=services)
     write_state(local.layout, changed)
     await local.start()
     assert stranger.pid not in local.pids.values()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from tests.integration.local.conftest import until
 from tests.integration.stack import Stack
 
+from qme.executor.processes import identity_of
 from qme.local.layout import Layout, State, read_state
 
 
@@ -137,3 +139,15 @@ def test_logs_are_json(whole: Whole) -> None:
     for name in ("submitter", "worker-shell"):
         for line in (whole.home / "local/here/log" / f"{name}.log").read_text().splitlines():
             assert isinstance(json.loads(line), dict)
+
+
+def test_idle_real_stack_stops_itself_after_its_last_task(whole: Whole) -> None:
+    """A task that runs for longer than the stack may be idle keeps it; when that has ended, it stops."""
+    whole.env["QME_IDLE_STOP"] = "1s"
+    whole.ok("submit", "sleep", "4")
+    supervisor = whole.pids["supervisor"]
+    begin = time.monotonic()
+    until(lambda: identity_of(supervisor) is None, 30)
+    assert time.monotonic() - begin > 4
+    assert whole.state.stopping
+    assert len(whole.lines("ls", "--status", "complete")) == 1

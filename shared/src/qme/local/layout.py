@@ -16,8 +16,8 @@ import os
 import stat
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from qme.errors import LocalStackError
 
@@ -64,8 +64,7 @@ class Layout:
         return self.logs / f"{name}.log"
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceState:
+class ServiceState(NamedTuple):
     """One service as the supervisor last saw it; `pid` is 0 while it does not run."""
 
     name: str
@@ -79,8 +78,7 @@ class ServiceState:
     url: str = ""  #: address of the bus that it was started with
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """The stack as its supervisor last saw it."""
 
     pid: int
@@ -113,7 +111,8 @@ def read_state(layout: Layout) -> State | None:
 
 def write_state(layout: Layout, state: State) -> None:
     """Replace the state file; a reader sees the old one or the new one. Raises OSError."""
-    replace(layout.state, json.dumps(asdict(state)))
+    services = [service._asdict() for service in state.services]
+    replace(layout.state, json.dumps({**state._asdict(), "services": services}))
 
 
 def replace(path: Path, text: str) -> None:

@@ -32,6 +32,7 @@ _FULL = re.compile(rb"no space left on device|disk quota exceeded")
 _LOG_TAIL = 4096
 #: seconds for a server that is ending to let go of its store
 _LETTING_GO = 5.0
+_LETTING_GO_OF_PORT = 0.5
 
 
 class Server(Service):
@@ -73,7 +74,7 @@ class Server(Service):
         """Start it on its store, on its old port where that is free. Raises LocalStackError, OSError."""
         lock = await self.free_store()
         try:
-            self._configure()
+            self._configure(keep=await self._can_keep_port())
             self._log_read, self._is_full = self._log_size(), False
             self.start(env, (lock,))
         finally:
@@ -117,13 +118,22 @@ class Server(Service):
                 await asyncio.sleep(0.05)
         return lock
 
-    def _configure(self) -> None:
+    async def _can_keep_port(self) -> bool:
+        """Tell whether the port is free; a server that was killed lets go of it a moment after its store."""
+        deadline = asyncio.get_running_loop().time() + _LETTING_GO_OF_PORT
+        while self.port and asyncio.get_running_loop().time() < deadline:
+            if ports.is_free(self.port):
+                return True
+            await asyncio.sleep(0.02)
+        return False
+
+    def _configure(self, *, keep: bool) -> None:
         """Write the configuration. Another port and other credentials always come together.
 
         Whoever took the port may have been sent the credentials, by clients that did not know yet that it was lost. And
         so the address alone tells a service whether what it was told still holds.
         """
-        credentials = _credentials(self._layout) if self.port and ports.is_free(self.port) else None
+        credentials = _credentials(self._layout) if keep else None
         if credentials is None or credentials["user"] != self._plan.user:
             self.port = ports.choose()
             credentials = {"user": self._plan.user, "password": secrets.token_urlsafe(32)}
