@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -259,3 +260,16 @@ async def test_services_do_not_run_in_the_first_commands_folder(local: Local, tm
         os.chdir(here)
     for pid in (*local.pids.values(), local.state.pid):
         assert Path(f"/proc/{pid}/cwd").readlink() == local.layout.root
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["removed", "replaced"])
+async def test_stack_whose_folder_is_gone_ends(local: Local, again: bool) -> None:
+    """Nothing runs on that nobody could find, and a stack that came in its place is left alone."""
+    await local.start()
+    before = [*local.pids.values(), local.state.pid]
+    shutil.rmtree(local.settings.home)
+    if again:
+        await local.start()
+    await soon(lambda: not any(map(runs, before)))
+    assert local.settings.home.exists() == again
+    assert not again or local.status.serving

@@ -46,6 +46,7 @@ class Supervisor:
         self._server = Server(plan, layout)
         self._services = [Service(one.name, one.argv, layout) for one in plan.services]
         self._self = identity_of(os.getpid())
+        self._place = layout.supervisor_lock.stat()
         self._started = time.time()
         self._written: State | None = None
         self._tried: State | None = None
@@ -57,7 +58,7 @@ class Supervisor:
         await self._adopt()
         rounds = asyncio.create_task(self._rounds())
         try:
-            while not self.stop.is_set():
+            while not self.stop.is_set() and not self._is_evicted():
                 await self._look()
                 self._save()
                 quiet = time.monotonic() > self._alert_until
@@ -68,6 +69,15 @@ class Supervisor:
         for service in reversed([self._server, *self._services]):
             await service.stop()
         self._save()
+
+    def _is_evicted(self) -> bool:
+        """Tell whether the folder was removed: nobody can find this stack any more, and another may be in its place."""
+        try:
+            return not os.path.samestat(self._place, self._layout.supervisor_lock.stat())
+        except FileNotFoundError:
+            return True
+        except OSError:  # a file server that does not answer right now
+            return False
 
     async def _adopt(self) -> None:
         before = {one.name: one for one in state.services} if (state := read_state(self._layout)) else {}
@@ -106,6 +116,8 @@ class Supervisor:
 
     def _save(self) -> None:
         """Write the state where it has changed; a full disk must not end the stack, so then the next look tries."""
+        if self._is_evicted():
+            return
         assert self._self is not None  # noqa: S101 -- we live
         services = tuple(service.state for service in (self._server, *self._services))
         # The address is told once the server listens there, and stays: clients come back to it by themselves.
