@@ -116,6 +116,18 @@ async def test_terminate_kills_what_ignores_term(tmp_path: Path):
     assert not is_alive(identity)
 
 
+async def test_terminate_asks_once(tmp_path: Path):
+    """A process that takes its time to end gets one TERM: a second one would mean "at once"."""
+    log = tmp_path / "log"
+    script = "trap 'echo asked' TERM; echo up; for i in 1 2 3 4 5 6 7 8; do sleep 0.05; done"
+    pid = spawn_detached(["sh", "-c", script], log, {"PATH": os.environ["PATH"]})
+    identity = identity_of(pid)
+    assert identity
+    await until(lambda: log.read_text() == "up\n")
+    assert await terminate(identity, 10)
+    assert log.read_text() == "up\nasked\n"
+
+
 def test_a_pid_that_was_used_again_is_somebody_else():
     """Same pid with another start time or in another boot is not the process that was meant."""
     me = identity_of(os.getpid())

@@ -68,13 +68,13 @@ async def terminate(identity: Identity, grace: float) -> bool:
     """End this one process: TERM, KILL after `grace` seconds. False: it may not be signalled. Safe to repeat."""
     loop = asyncio.get_running_loop()
     kill_at = loop.time() + grace
-    number = signal.SIGTERM
+    number: signal.Signals | None = signal.SIGTERM
     pause = 0.005
     while (row := proc.process(identity.pid)) and is_alive(identity):
-        if not send(row, number):
+        if number is not None and not send(row, number):
             return False
-        if loop.time() >= kill_at:
-            number = signal.SIGKILL
+        # TERM once: a second one means "at once" to a worker, and would catch others in the middle of their ending.
+        number = signal.SIGKILL if loop.time() >= kill_at else None
         await asyncio.sleep(pause)
         pause = min(pause * 2, 0.1)
     _reap()
