@@ -16,6 +16,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -70,6 +71,11 @@ class Task(Protocol):
         ...
 
     @property
+    def number(self) -> int:
+        """Which attempt of the task it is, from 1."""
+        ...
+
+    @property
     def directory(self) -> Path:
         """A folder of this attempt's own (0700), made when first asked for and kept for some days after the end."""
         ...
@@ -105,6 +111,25 @@ class Task(Protocol):
 
     async def end(self, reason: EndReason) -> None:
         """End the command's whole process tree: TERM, KILL after the grace time. Nothing where none was started."""
+        ...
+
+    async def confirm(self) -> None:
+        """Make sure, right before an effect on the world other than `run`, that the attempt is still to be begun.
+
+        Ends `execute` from within where the task is cancelled, or is not this worker's any more: a worker that was
+        stopped for a while can't know. Waits while the bus is away.
+        """
+        ...
+
+    def follow(
+        self, files: Mapping[str, Path], *, first: float, longest: float
+    ) -> AbstractAsyncContextManager[None]:
+        """Show files that somebody else writes as the task's live output while the context lasts.
+
+        `files` by stream (``stdout``, ``stderr``); they need not exist yet. They are looked at every `first` to
+        `longest` seconds, and a last time at the end. At most `log_limit` bytes of each are taken. Safe to repeat:
+        what was taken before a restart is not taken twice.
+        """
         ...
 
     async def update(self, *, status: Status | None = None, reason: str | None = None, **data: Any) -> None:

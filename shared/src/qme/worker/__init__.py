@@ -8,6 +8,7 @@ adopt       takes up what this worker held before it was restarted
 attempt     an attempt from the claim to its final record; what an executor is handed
 command     its one command: started at most once, waited for, ended
 progress    what it exports while it runs
+following   files of a scheduler's job, taken for its output
 logs        its output, from the spool to the bus
 verdict     how it ended (pure)
 export      what of it has room in a record (pure but for reading the spool)

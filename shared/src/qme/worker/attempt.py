@@ -7,12 +7,13 @@ spool, or on the bus.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qme.contracts.output import STDERR, STDOUT
 from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec
 from qme.errors import QmeError
 from qme.executor.attempts import Exit
@@ -25,6 +26,7 @@ from qme.worker.clock import now
 from qme.worker.command import Command, Launch
 from qme.worker.context import Context, Which
 from qme.worker.ending import report
+from qme.worker.following import Copy, following
 from qme.worker.logs import Output
 from qme.worker.progress import Progress
 from qme.worker.records import RecordEntry
@@ -61,7 +63,7 @@ class Attempt:
     ) -> None:
         """Hold an attempt. `read_at`: second of CLOCK_BOOTTIME of the entry; `fresh`: it was claimed just now."""
         self.context = context
-        self.number = number
+        self._number = number
         self.cancelled = False
         self._spec = spec
         self._entry = entry
@@ -86,6 +88,11 @@ class Attempt:
         return self._entry.value.model_copy(
             update={"data": {**self._entry.value.data, **self._progress.data}}
         )
+
+    @property
+    def number(self) -> int:
+        """Which attempt it is."""
+        return self._number
 
     @property
     def directory(self) -> Path:
@@ -114,7 +121,7 @@ class Attempt:
         """Run the command, or attach to it where it was started before."""
         umask = 0o022 if self._spec.umask is None else self._spec.umask
         launch = Launch(tuple(argv), cwd or self.directory, dict(env or {}), umask, stdin)
-        is_new = await self._command.start(launch, self.record, self._allow)
+        is_new = await self._command.start(launch, self.record, self.confirm)
         if is_new:
             self.context.metrics.started.inc()
         self._output = self.context.logs.watch(
@@ -126,6 +133,34 @@ class Attempt:
     async def end(self, reason: EndReason) -> None:
         """End the command's tree."""
         await self._command.end(reason, self.context.settings.term_grace)
+
+    async def confirm(self) -> None:
+        """Let it begin. Raises NotStarted or ClaimGone where it must not."""
+        if self._command.stale:
+            entry, read_at = await self.context.records.read_surely(self.context.key(self._spec.uuid))
+            if entry is None:
+                raise ClaimGone("the record is gone")
+            self._take(entry)
+            self._command.refresh(read_at)
+        record = self._entry.value
+        if not self._is_current or record.claim is None or record.claim.worker != self.context.worker:
+            raise ClaimGone(f"{record.uid} is not this worker's any more")
+        if self.cancelled:
+            raise NotStarted
+
+    @asynccontextmanager
+    async def follow(self, files: Mapping[str, Path], *, first: float, longest: float) -> AsyncIterator[None]:
+        """Take a scheduler's output files for this attempt's output."""
+        folder = self._command.folder
+        folder.create()
+        targets = {STDOUT: folder.stdout, STDERR: folder.stderr}
+        fresh = self._fresh and not folder.stdout.exists()
+        limit = self.context.settings.log_limit
+        copies = [Copy(path, targets[stream], limit) for stream, path in files.items()]
+        if self._output is None:
+            self._output = self.context.logs.watch(self.context.key(self._spec.uuid), folder, fresh=fresh)
+        async with following(copies, first, longest):
+            yield
 
     async def update(self, *, status: Status | None = None, reason: str | None = None, **data: Any) -> None:
         """Export; written within a second or two."""
@@ -191,20 +226,6 @@ class Attempt:
             await self.context.executor.cancel(self)
         except Exception:
             log.exception("attempt.cancel_failed", attempt=self.number)
-
-    async def _allow(self) -> None:
-        """Let the command start. Raises NotStarted or ClaimGone where it must not."""
-        if self._command.stale:
-            entry, read_at = await self.context.records.read_surely(self.context.key(self._spec.uuid))
-            if entry is None:
-                raise ClaimGone("the record is gone")
-            self._take(entry)
-            self._command.refresh(read_at)
-        record = self._entry.value
-        if not self._is_current or record.claim is None or record.claim.worker != self.context.worker:
-            raise ClaimGone(f"{record.uid} is not this worker's any more")
-        if self.cancelled:
-            raise NotStarted
 
     async def _result(self) -> Result:
         try:
