@@ -1,14 +1,28 @@
 """What an executor's author imports: everything public is named here.
 
-from qme.executor import Executor, Result, action
+    from qme.executor import Executor, Result, action
+
+Names are imported when asked for: the keeper's and the local stack's supervisors use modules of this package too, and
+would carry pydantic along for nothing (14 MB each).
 """
 
-from qme.executor.base import Executor, Held, Result, Task, action, actions_of
-from qme.executor.processes import Captured, capture
-from qme.settings import ExecutorSettings, option, optional
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qme.executor.base import CommandLost, Executor, Held, Result, Task, action, actions_of
+    from qme.executor.processes import Captured, capture
+    from qme.settings import ExecutorSettings, option, optional
+
+_HOMES = {
+    "qme.executor.base": ("CommandLost", "Executor", "Held", "Result", "Task", "action", "actions_of"),
+    "qme.executor.processes": ("Captured", "capture"),
+    "qme.settings": ("ExecutorSettings", "option", "optional"),
+}
 
 __all__ = [
     "Captured",
+    "CommandLost",
     "Executor",
     "ExecutorSettings",
     "Held",
@@ -20,3 +34,10 @@ __all__ = [
     "option",
     "optional",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
