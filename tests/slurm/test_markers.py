@@ -1,0 +1,120 @@
+"""A job is found again by its marker, whatever the user's own words are; and its files are where Slurm says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import uuid4
+
+import pytest
+from tests.slurm.cluster import Cluster, wait_until
+
+from qme_executor_slurm import lookup, options, parsers, queries, sbatch
+from qme_executor_slurm.answers import Accepted
+from qme_executor_slurm.lookup import Found
+
+SCRIPT = "#!/bin/sh\n#SBATCH --comment='from the script' -J mine\ntrue\n"
+#: words, variables, script, and the comment that people see in front of the marker
+CASES: dict[str, tuple[tuple[str, ...], Mapping[str, str], str, str]] = {
+    "none": (("--wrap", "true"), {}, "", ""),
+    "on the command line": (("--comment=mine, too", "--wrap", "true"), {}, "", "mine, too "),
+    "in two words, shortened": (("--comm", "mine", "--wrap", "true"), {}, "", "mine "),
+    "twice": (("--comment=a", "--comment", "b", "--wrap", "true"), {}, "", "b "),
+    "empty": (("--comment=", "--wrap", "true"), {}, "", ""),
+    "of two lines": (("--comment=a|b\n1\x1e2", "--wrap", "true"), {}, "", "a|b\n1\x1e2 "),
+    "in the script": ((), {}, SCRIPT, "from the script "),
+    "in both": (("--comment=mine",), {}, SCRIPT, "mine "),
+    "of a heterogeneous job": (("-n1", ":", "-n1", "--comment=second", "--wrap", "true"), {}, "", ""),
+    "in the environment": (("--wrap", "true"), {"SBATCH_COMMENT": "of the env"}, "", "of the env "),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_marker_stands_behind_the_users_comment(slurm: Cluster, case: str):
+    """The controller shows it at once, and the look-up finds the one job that has it."""
+    words, env, script, theirs = CASES[case]
+    uuid = str(uuid4())
+    job = slurm.sbatch("-H", *words, mark=sbatch.marker(uuid, 3), env=env, stdin=script)
+    rows = slurm.queue()
+    slurm.cancel_all()
+    leader = next(row for row in rows if row.id.job == job and not row.id.component)
+    assert leader.comment == f"{theirs}{sbatch.marker(uuid, 3)}"
+    assert lookup.find(uuid, 3, rows) == [Found(job)]
+    assert lookup.find(uuid, 30, rows) == []
+
+
+def test_accounting_alone_finds_the_job_too(slurm: Cluster):
+    """A job that squeue has forgotten is found by its command line or its comment, the moment accounting has it."""
+    uuid = str(uuid4())
+    job = slurm.sbatch("--comment=mine", "--wrap", "sleep 1", mark=sbatch.marker(uuid, 1))
+
+    def found() -> list[Found]:
+        text = slurm.ok(queries.sacct_all(slurm.since))
+        return lookup.find(uuid, 1, [], parsers.accounting(text))
+
+    wait_until(found)
+    assert found() == [Found(job)]
+
+
+def test_the_record_of_a_refused_job_is_known_as_such(slurm: Cluster):
+    """A job that no node could hold is refused, uses up an id and leaves a row with the marker: no job to follow."""
+    uuid = str(uuid4())
+    argv = sbatch.build(["sbatch", "--mem=100G", "--wrap", "true"], sbatch.marker(uuid, 1)).argv
+    assert not isinstance(slurm.submit(*argv[1:]), Accepted)
+    (found,) = lookup.find(uuid, 1, slurm.queue())
+    assert found.refused
+
+
+@pytest.mark.parametrize(
+    ("words", "stdout", "stderr"),
+    [
+        (("-J", "name", "-o", "%x-%j.out"), "name-{job}.out", "name-{job}.out"),
+        (("-oout", "--err=err.%j"), "out", "err.{job}"),
+        (("--output", "a/out", "-e", "/b"), "a/out", "/b"),
+        ((), "slurm-{job}.out", "slurm-{job}.out"),
+    ],
+)
+def test_output_files_are_where_slurm_says(slurm: Cluster, words: tuple[str, ...], stdout: str, stderr: str):
+    """Paths come expanded, so nobody has to guess patterns, directives and variables."""
+    job = slurm.sbatch("-H", *words, "--wrap", "true", mark="qme:paths:1")
+    (found,) = slurm.details(str(job)) or []
+    slurm.cancel_all()
+    assert found.stdout == str(slurm.work / stdout.format(job=job))
+    assert found.stderr == str(slurm.work / stderr.format(job=job))
+    assert found.directory == str(slurm.work)
+
+
+def test_the_script_is_found_where_sbatch_finds_it(slurm: Cluster):
+    """The word that we take for the script is the one that Slurm ran, with options of all forms before it."""
+    script = slurm.work / "job.sh"
+    script.write_text("#!/bin/sh\ntrue\n")
+    words = [
+        "sbatch",
+        "-Hn1",
+        "-p",
+        "main",
+        "--time",
+        "5",
+        "--nice",
+        "--exclusive=user",
+        "-J",
+        "x.sh",
+        "job.sh",
+        "-p",
+        "y.sh",
+    ]
+    assert sbatch.script_word(words) == "job.sh"
+    assert options.read(words[1:]).value("partition") == "main"
+    job = slurm.sbatch(*words[1:], mark="qme:script:1")
+    (found,) = slurm.details(str(job)) or []
+    slurm.cancel_all()
+    assert found.fields["Command"] == f"{script} -p y.sh"
+
+
+def test_the_workers_wishes_do_not_reach_the_job(slurm: Cluster):
+    """Variables of Slurm's in the worker's environment are dropped, the user's own are honoured."""
+    worker = {**slurm.env, "SBATCH_PARTITION": "nosuch", "SLURM_JOB_ID": "1", "SBATCH_ARRAY_INX": "1-9"}
+    env = sbatch.submit_environment(worker, {"SBATCH_PARTITION": "other"})
+    done = slurm.run(["sbatch", "--parsable", "-H", "--wrap", "env"], env=env)
+    (found,) = slurm.details(done.stdout.strip()) or []
+    slurm.cancel_all()
+    assert found.fields["Partition"] == "other"
