@@ -1,7 +1,19 @@
-"""The Slurm executor's package. The executor itself is not written yet, so no entry point names it.
+"""The Slurm executor: submits with ``sbatch``, exactly one job for each attempt, and follows the job to its end.
 
-What is here is pure: builders of argument lists (`sbatch`, `queries`), readers of what Slurm says (`answers`,
-`parsers`, `states`) and the decisions of a poller (`polling`, `pace`, `lookup`). The executor that submits with
-``sbatch`` exactly once per attempt and follows the job to its end will be a thin class on top. Never here: anything
-that reaches the bus or the client; an executor sees only ``qme.executor``.
+executor    the class: wires the rest
+settings    every wait of it
+submitting  from a task to its one job; `journal` is its memory on disk
+poller      the one loop that asks Slurm about all jobs
+actions     what may be asked about a job, and done to it; `outputs` reads its files
+commands    runs Slurm's programs, and nothing else does
+
+Pure, and tested without Slurm: sbatch, options, directives, words (the command line), answers (of sbatch), queries and
+parsers (of squeue, sacct, scontrol), jobids, states, jobs, polling, pace, lookup, exports.
+
+Never here: anything that reaches the bus or the client; an executor sees only ``qme.executor`` and what it shows.
 """
+
+from qme_executor_slurm.executor import SlurmExecutor
+from qme_executor_slurm.settings import SlurmSettings
+
+__all__ = ["SlurmExecutor", "SlurmSettings"]

@@ -1,0 +1,141 @@
+"""The actions of a Slurm task: what may be asked about its job, and done to it, by name. No following here."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from qme.contracts.tasks import TaskRecord
+from qme.errors import InvalidRequest, NotFound
+from qme.executor import Held, action
+from qme_executor_slurm import queries
+from qme_executor_slurm.commands import NoAnswer, Slurm
+from qme_executor_slurm.outputs import Text, read
+from qme_executor_slurm.parsers import DIVIDER
+from qme_executor_slurm.settings import SlurmSettings
+
+
+class SlurmActions:
+    """Mixed into the executor."""
+
+    slurm: Slurm
+    settings: SlurmSettings
+
+    @action()
+    async def status(self, held: Held) -> Any:
+        """Show the job's row in accounting (sacct); the setting sacct_format names the columns."""
+        job, clusters = _job(held)
+        columns = [name.strip() for name in self.settings.sacct_format.split(",") if name.strip()]
+        argv = queries.sacct([int(job)], held.record.created, clusters, columns)
+        try:
+            text = await self.slurm.told(argv)
+        except NoAnswer as error:
+            return {"jobid": job, **_recorded(held.record), "note": f"sacct: {error.message}"}
+        rows = [line.split(DIVIDER)[: len(columns)] for line in text.split(f"{DIVIDER}\n") if line]
+        found = [dict(zip(columns, row, strict=False)) for row in rows if len(row) == len(columns)]
+        if not found:
+            return {"jobid": job, **_recorded(held.record), "note": "accounting does not show it yet"}
+        return found[0] if len(found) == 1 else found
+
+    @action()
+    async def output(self, held: Held, element: str | None = None) -> str:
+        """Print the end of the job's output file; element=N: of that element of an array."""
+        return _said(await self._read(held, element, "stdout"))
+
+    @action()
+    async def error(self, held: Held, element: str | None = None) -> str:
+        """Print the end of the job's error file; element=N: of that element of an array."""
+        return _said(await self._read(held, element, "stderr"))
+
+    @action()
+    async def outputs(self, held: Held, element: str | None = None) -> dict[str, Any]:
+        """Give both files' ends as one JSON object, by lines; null where there is no file, and why."""
+        found = {
+            "output": await self._read(held, element, "stdout"),
+            "error": await self._read(held, element, "stderr"),
+        }
+        answer: dict[str, Any] = {}
+        for name, text in found.items():
+            answer[name] = None if text.text is None else text.text.splitlines(keepends=True)
+            answer[f"{name}file"] = text.path
+            if text.note:
+                answer[f"{name}_note"] = text.note
+        return answer
+
+    @action()
+    async def details(self, held: Held) -> Any:
+        """Show all that the controller knows of the job (scontrol show job)."""
+        job, clusters = _job(held)
+        found = await self.slurm.details(job, clusters)
+        if not found:
+            raise NotFound(f"Slurm's controller does not know job {job} any more; try the action status")
+        return found[0].fields if len(found) == 1 else [one.fields for one in found]
+
+    @action(changes=True)
+    async def hold(self, held: Held) -> str:
+        """Keep the job from being started."""
+        return await self._control(held, "hold")
+
+    @action(changes=True)
+    async def release(self, held: Held) -> str:
+        """Let a held job be started."""
+        return await self._control(held, "release")
+
+    @action(changes=True)
+    async def requeue(self, held: Held) -> str:
+        """Have Slurm run the job again from its beginning, under the same id."""
+        return await self._control(held, "requeue")
+
+    async def _control(self, held: Held, verb: str) -> str:
+        job, clusters = _job(held)
+        if held.record.ended:
+            raise InvalidRequest(f"{held.record.uid} has ended; `qme rerun` submits it anew")
+        on = ["-M", clusters] if clusters else []
+        try:
+            await self.slurm.told(["scontrol", *on, verb, job])
+        except NoAnswer as error:
+            raise InvalidRequest(f"scontrol {verb} {job}: {error.message}") from error
+        return f"{verb}: job {job}"
+
+    async def _read(self, held: Held, element: str | None, stream: str) -> Text:
+        data = held.record.data
+        standing = str(data.get("slurm_state") or held.record.status.value)
+        if element is not None or "array" in data:
+            path = await self._element_path(held, element, stream)
+        else:
+            path = data.get("outputfile" if stream == "stdout" else "errorfile")
+        return await asyncio.to_thread(read, path, standing)
+
+    async def _element_path(self, held: Held, element: str | None, stream: str) -> str | None:
+        job, clusters = _job(held)
+        if element is None:
+            raise InvalidRequest(f"job {job} is an array: ask for one element's output, as in element=3")
+        if not element.isdecimal():
+            raise InvalidRequest(f"not an element: {element!r}")
+        found = await self.slurm.details(f"{job}_{element}", clusters)
+        if not found:
+            raise NotFound(f"Slurm's controller does not know {job}_{element} (any more)")
+        return found[0].stdout if stream == "stdout" else found[0].stderr
+
+
+def _job(held: Held) -> tuple[str, str | None]:
+    """Give the job's id and clusters. Raises NotFound while there is none."""
+    data = held.record.data
+    job = str(data.get("jobid") or "")
+    if not job.isdecimal():
+        raise NotFound(f"{held.record.uid} has no job in Slurm" + ("" if held.record.ended else " yet"))
+    return job, data.get("cluster")
+
+
+def _recorded(record: TaskRecord) -> dict[str, Any]:
+    return {
+        "state": record.data.get("slurm_state"),
+        "asked": datetime.now(UTC).isoformat(),
+    }
+
+
+def _said(text: Text) -> str:
+    if text.text is None:
+        raise NotFound(text.note)
+    return f"[{text.note}]\n{text.text}" if text.note else text.text

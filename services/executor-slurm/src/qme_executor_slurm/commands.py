@@ -1,0 +1,123 @@
+"""Runs Slurm's programs: short commands, few at a time, each with a time limit. Decides nothing; `queries` words them,
+`parsers` reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from qme.errors import QmeError
+from qme.executor import Captured, capture
+from qme.executor.environment import build_environment
+from qme_executor_slurm import parsers, queries, sbatch
+from qme_executor_slurm.parsers import AccountRow, Details, QueueRow
+
+#: bytes of a list: some hundred thousand jobs
+_LARGEST = 128 << 20
+#: seconds beyond its own time limit after which sbatch's wrapper is given up on
+_SLACK = 5.0
+#: Queries that run at a time: a login node is not ours alone.
+_TOGETHER = 4
+#: The umask is passed on to the job; the time limit holds also when we die meanwhile, so that the end of an sbatch that
+#: nobody watches any more is known.
+_BOUNDED = 'umask "$0" && exec timeout -s KILL "$@"'
+
+
+class NoAnswer(QmeError):
+    """Slurm gave no answer."""
+
+    code = "slurm_no_answer"
+    retryable = True
+
+
+class Slurm:
+    """Slurm's programs, for one account."""
+
+    def __init__(self, timeout: float) -> None:
+        """`timeout`: seconds that a query may take."""
+        self._timeout = timeout
+        self._room = asyncio.Semaphore(_TOGETHER)
+
+    async def queue(self, clusters: str | None) -> list[QueueRow]:
+        """Give all that squeue shows. Raises NoAnswer."""
+        return parsers.queue(await self.told(queries.squeue(clusters)))
+
+    async def accounts(self, jobs: Sequence[int], since: datetime, clusters: str | None) -> list[AccountRow]:
+        """Give what sacct has of some jobs. Raises NoAnswer."""
+        found: list[AccountRow] = []
+        for at in range(0, len(jobs), queries.MOST_IDS):
+            argv = queries.sacct(jobs[at : at + queries.MOST_IDS], since, clusters)
+            found += parsers.accounting(await self.told(argv))
+        return found
+
+    async def all_accounts(self, since: datetime, clusters: str | None) -> list[AccountRow]:
+        """Give what sacct has of all the account's jobs since then. Raises NoAnswer."""
+        return parsers.accounting(await self.told(queries.sacct_all(since, clusters)))
+
+    async def details(self, job: str, clusters: str | None = None) -> list[Details] | None:
+        """Give scontrol's records of a job; None: it knows it no longer. Raises NoAnswer."""
+        try:
+            return parsers.details(await self.told(queries.show(job, clusters)))
+        except NoAnswer as error:
+            if parsers.forgotten(error.message):
+                return None
+            raise
+
+    async def config(self) -> dict[str, str]:
+        """Give the cluster's settings. Raises NoAnswer."""
+        lines = (line.partition("=") for line in (await self.told(queries.config())).splitlines())
+        return {name.strip(): value.strip() for name, equals, value in lines if equals}
+
+    async def cancel(self, parts: Iterable[str], clusters: str | None = None) -> None:
+        """Ask for the end of jobs; what became of it, only their states tell. Raises NoAnswer. Safe to repeat."""
+        await self.told(queries.cancel(parts, clusters))
+
+    async def told(self, argv: Sequence[str]) -> str:
+        """Give what a query prints. Raises NoAnswer with its own complaint when it fails or takes too long."""
+        async with self._room:
+            try:
+                done = await capture(
+                    argv,
+                    self._timeout,
+                    sbatch.query_environment(_cleaned(os.environ)),
+                    limit_bytes=_LARGEST,
+                )
+            except OSError as error:
+                raise NoAnswer(f"{argv[0]} can't be run: {error.strerror}") from error
+        if done.timed_out:
+            raise NoAnswer(f"{argv[0]} gave no answer within {self._timeout:g} s")
+        if done.returncode or done.truncated:
+            said = " ".join(done.stderr.decode(errors="replace").split())
+            raise NoAnswer(said or f"{argv[0]} failed with exit code {done.returncode}")
+        return done.stdout.decode(errors="replace")
+
+
+async def submit(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    umask: int,
+    timeout: float,
+    stdin: bytes | None = None,
+) -> Captured:
+    """Run an sbatch once, as the user would in `cwd`. Its end comes within `timeout` seconds, whatever ends us.
+
+    Raises OSError when it can't be started. Not safe to repeat.
+    """
+    bounded = ["/bin/sh", "-c", _BOUNDED, f"{umask:04o}", f"{timeout:g}", *argv]
+    return await capture(bounded, timeout + _SLACK, env, cwd=cwd, stdin=stdin)
+
+
+def submit_environment(given: Mapping[str, str], *, taskid: str, uuid: str, attempt: int) -> dict[str, str]:
+    """Give sbatch's environment, which becomes the job's: the worker's, cleaned, and what the user gave."""
+    slurm = sbatch.submit_environment(os.environ, {})
+    return build_environment(slurm, given, taskid=taskid, uuid=uuid, attempt=attempt)
+
+
+def _cleaned(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if not name.startswith(("QME_", "NATS_"))}

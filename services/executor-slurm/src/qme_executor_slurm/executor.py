@@ -1,0 +1,188 @@
+"""The Slurm executor: a task is one sbatch, its job's fate is the task's. Wires the parts and decides little itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from qme.contracts.tasks import Outcome, Status
+from qme.executor import Executor, Result, Task
+from qme.observe.logging import get_logger
+from qme_executor_slurm import exports, submitting
+from qme_executor_slurm.actions import SlurmActions
+from qme_executor_slurm.commands import NoAnswer, Slurm
+from qme_executor_slurm.jobs import Job
+from qme_executor_slurm.journal import Journal, Submitted
+from qme_executor_slurm.poller import Poller, Watch
+from qme_executor_slurm.settings import SlurmSettings
+from qme_executor_slurm.states import Ending
+from qme_executor_slurm.submitting import Submitter
+
+log = get_logger(__name__)
+
+#: name of the journal in the attempt's folder
+JOURNAL = "sbatch.journal"
+#: as a shell's `timeout` says it
+_TIMED_OUT = 124
+
+
+class Following:
+    """One task on its way."""
+
+    def __init__(self) -> None:
+        self.cancelled = asyncio.Event()
+        self.job: Submitted | None = None
+
+
+class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
+    """Submits to Slurm, and follows the jobs."""
+
+    name = "slurm"
+    matchstring = r"^(\S*/)?sbatch(\s|$)"
+    version = "1"
+    begins = Status.QUEUED
+    fields = ("jobid", "slurm_state", "slurm_reason", "partition", "nodes", "returncode", "outputfile")
+    settings_type = SlurmSettings
+
+    def __init__(self, settings: SlurmSettings) -> None:
+        super().__init__(settings)
+        self.slurm = Slurm(settings.command_timeout)
+        self._poller = Poller(self.slurm, settings.limits(), settings.rules())
+        self._submitter = Submitter(settings, self.slurm, self._poller)
+        self._under_way: dict[tuple[str, int], Following] = {}
+        self._polling: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Be ready to follow; Slurm is asked nothing while there is no job."""
+        self._polling = asyncio.create_task(self._poller.run())
+
+    async def close(self) -> None:
+        """Follow no more; the jobs go on, the next worker takes them up."""
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.gather(self._polling, return_exceptions=True)
+
+    async def execute(self, task: Task) -> Result:
+        """Submit the task's job, unless that was done before, and follow it to its end."""
+        which = (task.spec.uuid, task.number)
+        following = self._under_way[which] = Following()
+        try:
+            journal = Journal(task.directory / JOURNAL)
+            resumed = journal.submitted is not None
+            await task.update(
+                user=pwd.getpwuid(os.getuid()).pw_name,
+                timestamp=task.record.data.get("timestamp") or datetime.now(UTC).isoformat(),
+                cmd=task.spec.argv,
+            )
+            found = await self._submitter.submit(task, journal, following.cancelled)
+            if isinstance(found, Result):
+                return found
+            following.job = found
+            await task.update(jobid=str(found.job), cluster=found.clusters)
+            if task.cancelled:
+                await self.cancel(task)
+            return await self._follow(task, journal, resumed=resumed)
+        finally:
+            del self._under_way[which]
+
+    async def cancel(self, task: Task) -> None:
+        """Have Slurm end the job; asked again with every heartbeat until its state says that it has ended."""
+        following = self._under_way.get((task.spec.uuid, task.number))
+        if following is None:
+            return
+        following.cancelled.set()
+        if following.job is None:
+            await task.end("cancel")  # an sbatch that only prints something
+            return
+        try:
+            await self.slurm.cancel([str(following.job.job)], following.job.clusters)
+        except NoAnswer as error:
+            await task.update(reason=f"Slurm could not be told to cancel: {error.message}")
+            return
+        self._poller.hurry()
+
+    async def _follow(self, task: Task, journal: Journal, *, resumed: bool) -> Result:
+        known = journal.submitted
+        assert known  # noqa: S101 -- submitted before this
+        job = Job(known.job, known.time, (task.spec.uuid, task.number))
+        watch = self._poller.add(job, known.clusters, soon=resumed)
+        try:
+            async with AsyncExitStack() as output:
+                known = await submitting.locate(self.slurm, journal)
+                await task.update(outputfile=known.stdout, errorfile=known.stderr, workdir=known.directory)
+                ending, timed_out = await self._until_ended(task, watch, known, output)
+        finally:
+            self._poller.discard(watch)
+        return _result(task, watch.job, ending, timed_out=timed_out)
+
+    async def _until_ended(
+        self, task: Task, watch: Watch, known: Submitted, output: AsyncExitStack
+    ) -> tuple[Ending, bool]:
+        """Show how the job stands until it has ended; whether we ended it for its time."""
+        shows = timed_out = False
+        while (ending := watch.job.ending) is None:
+            job = watch.job
+            if job.parts:
+                if not shows and job.status is Status.RUNNING:
+                    shows = True
+                    await self._show(task, job, known, output)
+                why = exports.reason(job, watch.trouble)
+                await task.update(status=job.status, reason=why, **exports.exported(job))
+            elif watch.trouble:
+                await task.update(reason=exports.reason(job, watch.trouble))
+            left = _seconds_left(task, job)
+            if left is not None and left <= 0 and not timed_out:
+                timed_out = await self._time_out(known)
+                left = None if timed_out else self.settings.poll_floor
+            watch.changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if timed_out else left):
+                    await watch.changed.wait()
+        if not shows:
+            await self._show(task, watch.job, known, output)
+        return ending, timed_out
+
+    async def _show(self, task: Task, job: Job, known: Submitted, output: AsyncExitStack) -> None:
+        """Follow the job's output files; an array has too many of them."""
+        if exports.is_array(job) or known.stdout is None:
+            return
+        files = {"stdout": Path(known.stdout)}
+        if known.stderr and known.stderr != known.stdout:
+            files["stderr"] = Path(known.stderr)
+        settings = self.settings
+        await output.enter_async_context(
+            task.follow(files, first=settings.output_first, longest=settings.output_longest)
+        )
+
+    async def _time_out(self, known: Submitted) -> bool:
+        try:
+            await self.slurm.cancel([str(known.job)], known.clusters)
+        except NoAnswer:
+            return False
+        self._poller.hurry()
+        return True
+
+
+def _seconds_left(task: Task, job: Job) -> float | None:
+    """Give the run time that the task's own limit leaves; None: there is no limit, or it does not run."""
+    if task.spec.timeout is None or job.started is None or job.status is not Status.RUNNING:
+        return None
+    return (job.started + timedelta(seconds=task.spec.timeout) - datetime.now(UTC)).total_seconds()
+
+
+def _result(task: Task, job: Job, ending: Ending, *, timed_out: bool) -> Result:
+    """Word the end of the attempt."""
+    data = {**exports.exported(job), "fault": ending.fault}
+    times = {"started": job.started, "finished": job.ended}
+    outcome: Outcome | None = ending.outcome
+    code, reason = ending.returncode, ending.reason
+    if ending.outcome is Outcome.CANCELLED and task.cancelled:
+        outcome = reason = None  # who wanted it says the worker
+    elif ending.outcome is Outcome.CANCELLED and timed_out:
+        outcome, code = Outcome.TIMEOUT, _TIMED_OUT
+        reason = f"ended at the task's own time limit of {task.spec.timeout:g} s"
+    return Result(code, outcome, data, reason, **times)

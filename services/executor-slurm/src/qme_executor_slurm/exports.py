@@ -1,0 +1,81 @@
+"""What a task shows of its job: data for its record, and a line for people. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from qme.contracts.tasks import Outcome, Status
+from qme_executor_slurm.jobs import Job, Part
+
+#: parts of an array that are listed one by one; those that ended well are counted only
+_LISTED = 100
+#: reasons that are none
+_NO_REASON = frozenset({"None", ""})
+
+
+def exported(job: Job) -> dict[str, Any]:
+    """Give the data of a job as it stands."""
+    parts = list(job.parts.values())
+    data: dict[str, Any] = {
+        "slurm_state": _state(job),
+        "slurm_reason": _common(part.reason for part in parts),
+        "partition": _common(part.partition for part in parts),
+        "nodes": _common(part.nodes for part in parts),
+        "restarts": max((part.restarts for part in parts), default=0),
+        "slurm_started": _iso(job.started),
+    }
+    if is_array(job):
+        data["array"] = {**job.counts(), "elements": _elements(parts)}
+    if job.unknown:
+        data["unknown_states"] = sorted(job.unknown)
+    return data
+
+
+def reason(job: Job, trouble: str | None) -> str:
+    """Say in a line why the job stands as it does; empty where there is nothing to say."""
+    if trouble:
+        return f"Slurm does not answer: {trouble}"
+    waiting = [part for part in job.parts.values() if part.status is Status.QUEUED]
+    if job.status is not Status.QUEUED or not waiting:
+        return ""
+    part = waiting[0]
+    why = part.reason if part.reason and part.reason not in _NO_REASON else part.state
+    return f"in Slurm's queue: {why}" + (" (held: it waits for somebody to act)" if part.held else "")
+
+
+def is_array(job: Job) -> bool:
+    """Tell whether it has parts, each with an output file of its own."""
+    return any(name != str(job.id) for name in job.parts)
+
+
+def _state(job: Job) -> str | None:
+    if job.ending:
+        return job.ending.state
+    states = Counter(part.state for part in job.parts.values() if not part.ending)
+    return states.most_common(1)[0][0] if states else None
+
+
+def _common(values: Any) -> str | None:
+    """Give the value that all share, or the first few."""
+    found = list(dict.fromkeys(value for value in values if value))
+    return ",".join(found[:3]) + (",…" if len(found) > 3 else "") if found else None
+
+
+def _elements(parts: list[Part]) -> dict[str, dict[str, Any]]:
+    """Give the parts that did not end well, by name: how each stands or ended."""
+    table: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        if part.ending and part.ending.outcome is Outcome.SUCCESS:
+            continue
+        if len(table) == _LISTED:
+            break
+        entry: dict[str, Any] = {"state": part.state}
+        if part.ending:
+            entry |= {"outcome": part.ending.outcome.value, "returncode": part.ending.returncode}
+        table[part.name] = entry
+    return table
+
+
+def _iso(time: Any) -> str | None:
+    return time.isoformat() if time else None

@@ -1,0 +1,246 @@
+"""From a task to its one job: calls sbatch at most once with effect, whatever dies or hangs meanwhile.
+
+The order of things is the promise. The journal has the intent before sbatch is called. After a call that named no job,
+and after a restart that finds an intent without an answer, the job is looked for by its marker; only when squeue and
+sacct, asked twice with time between, know none is sbatch called again. While they don't answer, nothing is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from qme.contracts.tasks import Outcome
+from qme.executor import Result, Task
+from qme.executor.workplace import Workplace, prepare
+from qme.observe.logging import get_logger
+from qme_executor_slurm import answers, commands, lookup, options, sbatch, words
+from qme_executor_slurm.answers import Accepted, Failed, Verdict
+from qme_executor_slurm.commands import NoAnswer, Slurm
+from qme_executor_slurm.journal import Journal, Open, Submitted
+from qme_executor_slurm.lookup import Found
+from qme_executor_slurm.poller import Poller
+from qme_executor_slurm.sbatch import Submission
+from qme_executor_slurm.settings import SlurmSettings
+
+log = get_logger(__name__)
+
+#: bytes of a script that are read for its directives; Slurm itself takes no larger one by default
+_SCRIPT = 4 << 20
+#: seconds after the end of an sbatch before its job is looked for
+_MOMENT = 1.0
+#: returncode of a refusal that sbatch gave none for
+_REFUSED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An sbatch that can be run now."""
+
+    submission: Submission
+    place: Workplace
+    stdin: bytes | None
+
+
+class Submitter:
+    """Submits the tasks of one worker."""
+
+    def __init__(self, settings: SlurmSettings, slurm: Slurm, poller: Poller) -> None:
+        self._settings = settings
+        self._slurm = slurm
+        self._poller = poller
+        self._room = asyncio.Semaphore(settings.sbatch_parallel)
+
+    async def submit(self, task: Task, journal: Journal, cancelled: asyncio.Event) -> Submitted | Result:
+        """Give the task's job, or how the attempt ended without one. `cancelled` cuts pauses short. Safe to repeat."""
+        pause = self._settings.retry_first
+        orphaned = journal.open is not None
+        while journal.submitted is None:
+            if journal.open is not None:
+                refused = await self._settle(task, journal, journal.open, orphaned=orphaned)
+                orphaned = False
+                if refused is not None:
+                    return refused
+                continue
+            call = prepare_call(task)
+            if not call.submission.submits:
+                ended = await task.run(call.submission.argv, cwd=call.place.cwd, env=task.spec.env)
+                return Result(ended.returncode, reason=ended.error)
+            async with self._room:
+                await task.confirm()
+                answer = await self._call(task, journal, call)
+            if isinstance(answer, Accepted):
+                break
+            if answer.verdict is Verdict.REFUSED:
+                return self._refusal(answer.reason, task)
+            if answer.verdict is Verdict.LATER:
+                await task.update(reason=f"Slurm takes no job now, sbatch is tried again: {answer.reason}")
+                await _sleep(pause, cancelled)
+                pause = min(pause * 2, self._settings.retry_longest)
+        assert journal.submitted  # noqa: S101 -- the loop's condition
+        return journal.submitted
+
+    async def _call(self, task: Task, journal: Journal, call: Call) -> Accepted | Failed:
+        """Call sbatch once, and note what came of it."""
+        spec, settings = task.spec, self._settings
+        mark = sbatch.marker(spec.uuid, task.number)
+        env = commands.submit_environment(
+            spec.env, taskid=task.record.uid, uuid=spec.uuid, attempt=task.number
+        )
+        at = time.time()
+        journal.intend(at, mark, call.submission.clusters)
+        try:
+            done = await commands.submit(
+                call.submission.argv,
+                cwd=call.place.cwd,
+                env=env,
+                umask=0o022 if spec.umask is None else spec.umask,
+                timeout=settings.wait_timeout if call.submission.waits else settings.sbatch_timeout,
+                stdin=call.stdin,
+            )
+        except OSError as error:
+            journal.nothing()
+            return Failed(Verdict.LATER, f"sbatch can't be started: {error.strerror}")
+        stdout, stderr = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+        answer = answers.read(stdout, stderr, None if done.timed_out else done.returncode)
+        await task.update(sbatch={"returncode": done.returncode, "stdout": stdout, "stderr": stderr})
+        if isinstance(answer, Accepted):
+            clusters = answer.cluster or call.submission.clusters
+            journal.accept(Submitted(answer.job, at, clusters))
+        elif answer.verdict is not Verdict.UNCLEAR:
+            journal.nothing()
+        log.info("slurm.sbatch", answer=str(answer))
+        return answer
+
+    async def _settle(self, task: Task, journal: Journal, calls: Open, *, orphaned: bool) -> Result | None:
+        """Find out what came of calls without an answer, and note it; a Result where Slurm refused the job."""
+        mark = (task.spec.uuid, task.number)
+        if orphaned:  # by a worker's death, the last one may still be at it; but its time is bounded
+            await asyncio.sleep(min(max(0.0, calls.last + self._bound - time.time()), self._bound))
+        empty_since: float | None = None
+        pause = self._settings.poll_floor
+        while True:
+            try:
+                found = await self._find(mark, calls)
+            except NoAnswer as error:
+                why = f"sbatch may have submitted a job, and Slurm can't be asked: {error.message}"
+                await task.update(reason=why)
+                pause = min(pause * 2, self._settings.poll_backoff)
+            else:
+                if found:
+                    return await self._adopt(task, journal, calls, found)
+                now = time.monotonic()
+                if empty_since is not None and now - empty_since >= self._settings.lookup_span:
+                    log.info("slurm.no_job", marker=sbatch.marker(*mark))
+                    journal.nothing()
+                    return None
+                await task.update(reason="sbatch may have submitted a job, which is being looked for")
+                empty_since = now if empty_since is None else empty_since
+                pause = min(self._settings.lookup_span, max(pause, self._settings.poll_floor))
+            await asyncio.sleep(pause)
+
+    @property
+    def _bound(self) -> float:
+        """Seconds within which an sbatch has come to its end."""
+        return self._settings.sbatch_timeout + _MOMENT
+
+    async def _find(self, mark: tuple[str, int], calls: Open) -> list[Found]:
+        """Look for a marker. Raises NoAnswer where nobody could know."""
+        since = datetime.fromtimestamp(calls.first, UTC)
+        queue = await self._slurm.queue(calls.clusters)
+        found = lookup.find(*mark, queue)
+        if found or not self._poller.rules.accounting:
+            return found
+        try:
+            accounts = await self._slurm.all_accounts(since, calls.clusters)
+        except NoAnswer:
+            # All that was submitted since then still stands in squeue, had it ended or not.
+            if time.time() - calls.first < self._poller.rules.min_job_age / 2:
+                return []
+            raise
+        return lookup.find(*mark, queue, accounts)
+
+    async def _adopt(self, task: Task, journal: Journal, calls: Open, found: list[Found]) -> Result | None:
+        kept = [one for one in found if not one.refused]
+        if len(kept) > 1:
+            log.error("slurm.two_jobs", jobs=[one.job for one in kept], task=task.spec.uuid)
+        if not kept:
+            journal.nothing()
+            return self._refusal("Slurm refused the job: it fits no node of the cluster", task)
+        journal.accept(Submitted(kept[0].job, calls.first, calls.clusters))
+        log.info("slurm.adopted", job=kept[0].job)
+        return None
+
+    def _refusal(self, reason: str, task: Task) -> Result:
+        code = (task.record.data.get("sbatch") or {}).get("returncode") or _REFUSED
+        return Result(code if code > 0 else _REFUSED, Outcome.SUBMIT_FAILED, reason=reason)
+
+
+async def locate(slurm: Slurm, journal: Journal) -> Submitted:
+    """Learn the job's output files and note them; as they are known so far where Slurm does not tell."""
+    known = journal.submitted
+    assert known  # noqa: S101 -- asked only about a job
+    if known.stdout is None:
+        try:
+            details = await slurm.details(str(known.job), known.clusters)
+        except NoAnswer:
+            details = None
+        if details and details[0].stdout:
+            one = details[0]
+            known = replace(known, stdout=one.stdout, stderr=one.stderr, directory=one.directory)
+            journal.accept(known)
+    return known
+
+
+def prepare_call(task: Task) -> Call:
+    """Lay out what the task brings and word its sbatch. Raises WorkplaceError."""
+    place = prepare(task)
+    argv = words.split(task.spec.argv, shell=task.spec.shell)
+    folder = place.cwd / (sbatch.working_directory(argv) or "")
+    stdin = place.stdin.read_bytes() if place.stdin else None
+    script = ""
+    word = sbatch.script_word(argv)
+    if word is None:
+        script = (stdin or b"").decode(errors="replace")
+    elif path := _script(word, folder, place.cwd, task):
+        script = _text(path)
+        if not _leads_there(word, path, folder):
+            argv[1 + (options.read(argv[1:]).script or 0)] = str(path)
+    mark = sbatch.marker(task.spec.uuid, task.number)
+    return Call(sbatch.build(argv, mark, script=script, env=task.spec.env), place, stdin)
+
+
+def _script(word: str, folder: Path, cwd: Path, task: Task) -> Path | None:
+    """Find the script: where sbatch looks for it, else among the files that were sent along."""
+    for base in (folder, cwd):
+        if (base / word).is_file():
+            return base / word
+    sent = {sent.name for sent in task.spec.files}
+    if (name := Path(word).name) in sent:
+        return cwd / name
+    found = shutil.which(word)
+    return Path(found) if found else None
+
+
+def _leads_there(word: str, path: Path, folder: Path) -> bool:
+    return folder / word == path or shutil.which(word) == str(path)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_SCRIPT).decode(errors="replace")
+    except OSError:
+        return ""  # sbatch will say what is wrong with it
+
+
+async def _sleep(seconds: float, unless: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await unless.wait()
+    except TimeoutError:
+        return
