@@ -118,7 +118,7 @@ async def test_what_cannot_be_run_says_why(lab: Lab, tmp_path: Path):
         (["noexec"], 126, "qme: noexec: Permission denied"),
         (["./"], 126, "qme: ./: Is a directory"),
         (["./badint"], 127, "qme: ./badint: /nosuch/python: bad interpreter"),
-        (["a\0b"], 126, "qme: embedded null byte"),
+        (["a\0b"], 126, "qme: the command holds a NUL byte"),
         (["true", "x" * 200_000], 126, "qme: true: Argument list too long"),
         (["./script"], 0, ""),
         (["script"], 0, ""),

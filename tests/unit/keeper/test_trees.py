@@ -135,6 +135,7 @@ async def test_a_signal_reaches_the_whole_tree(lab: Lab):
     await until(lambda: folder.stdout.read_text() == "up\n")
     assert await lab.keeper.signal(folder.uuid, 1, signal.SIGUSR1) == 2
     assert (await lab.ended(folder)).returncode == 4
+    await until(lambda: lab.members(folder) == [])  # the sleeper may take a moment longer
     assert await lab.keeper.signal(folder.uuid, 1, signal.SIGUSR1) == 0
 
 

@@ -16,6 +16,7 @@ from qme.lifecycle import (
     Dequeue,
     Ended,
     Enqueue,
+    Event,
     Finish,
     Nudge,
     Progressed,
@@ -263,8 +264,7 @@ def test_history_is_kept_short() -> None:
     """120 attempts must not make a record that no longer fits a message."""
     task = record()
     for number in range(1, KEPT_ATTEMPTS + 10):
-        start = Released(at(number)) if number == 1 else None
-        events = [start] if start else []
+        events: list[Event] = [Released(at(number))] if number == 1 else []
         events += [Claimed("w", f"n{number}", number, at(number)), Started(number, at(number))]
         task = apply(task, *events, Ended(number, Outcome.FAILED, at(number), reason="x" * 500))
         task = apply(task, Rerun("ann", at(number)))

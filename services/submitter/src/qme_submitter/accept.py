@@ -65,7 +65,12 @@ class Acceptor:
                     record = await self.accept(submission, user, remember=submission is request.tasks[-1])
                 except QmeError as error:
                     return Result(uuid=submission.uuid, error=to_wire(error)["error"])
-                return Result(uuid=submission.uuid, taskid=record.uid, record=record if alone else None)
+                return Result(
+                    uuid=submission.uuid,
+                    taskid=record.uid,
+                    record=record if alone else None,
+                    note=self._note(record) if alone else None,
+                )
 
         results = await asyncio.gather(*(one(submission) for submission in request.tasks))
         accepted = [result.taskid for result in results if result.taskid]
@@ -146,6 +151,12 @@ class Acceptor:
                 raise RecordCorrupt(entry.problem) from None
             return entry.value
         return record
+
+    def _note(self, record: TaskRecord) -> str | None:
+        """Tell who submits that nobody is there to take the task just now."""
+        if not record.due or self.registry.online()[record.executor, record.pool]:
+            return None
+        return f"no worker of {record.executor} (pool {record.pool}) is alive; the task waits for one"
 
     def _fresh(self, spec: TaskSpec, key: TaskKey) -> TaskRecord:
         # Released in the same write: one write less, and no gap in which a task waits for nobody.

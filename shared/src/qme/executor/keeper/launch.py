@@ -129,8 +129,9 @@ class Launch:
             except OSError as error:
                 raise CannotStart(CANNOT_RUN, f"working directory {self._cwd}: {error.strerror}") from None
             return _execute(self._argv, self._env, (stdin, self._stdout, self._stderr))
-        except (TypeError, ValueError) as error:  # a NUL byte, "=" in a variable's name
-            raise CannotStart(CANNOT_RUN, str(error)) from None
+        except (TypeError, ValueError) as error:  # Python's own words for them differ from version to version
+            nul = any("\0" in text for text in (*self._argv, self._cwd, *self._env, *self._env.values()))
+            raise CannotStart(CANNOT_RUN, "the command holds a NUL byte" if nul else str(error)) from None
         finally:
             os.fchdir(home)
             os.umask(umask)
