@@ -83,6 +83,8 @@ def test_a_named_job_counts(stdout: str, job: Accepted, returncode: int | None):
             Verdict.UNCLEAR,
         ),
         ("sbatch: error: Invalid --time specification\n", None, Verdict.UNCLEAR),
+        ("sbatch: error: Invalid --time specification\n", -15, Verdict.UNCLEAR),
+        ("sbatch: error: Invalid --time specification, ignored\n", 0, Verdict.UNCLEAR),
         ("", 1, Verdict.UNCLEAR),
         ("", 0, Verdict.UNCLEAR),
     ],

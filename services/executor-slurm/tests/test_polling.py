@@ -258,6 +258,13 @@ def test_an_unknown_state_changes_nothing_and_is_counted():
     )
 
 
+@pytest.mark.parametrize("state", ["EXPEDITING", "UPDATE_DB"])
+def test_a_flag_that_stands_as_a_state_changes_nothing(state: str):
+    """It says nothing about where the job stands."""
+    job = after(cycle(1, queued()), cycle(2, queued(state=state)))
+    assert (job.status, job.parts["7"].state, job.unknown) == (Status.QUEUED, "PENDING", frozenset())
+
+
 states_of_rows = st.sampled_from([*STATES, "TELEPORTING", None])
 
 

@@ -172,10 +172,8 @@ def ending(state: str, exited: ExitCode | None = None) -> Ending | None:
 
 
 def worst(endings: Iterable[Ending]) -> Ending:
-    """Give the ending that speaks for several: of the bad ones that with the highest exit code, the first of equals.
+    """Give the ending that speaks for several: the one with the highest exit code, the first of equals.
 
     Raises ValueError when there are none.
     """
-    found = list(endings)
-    bad = [ending for ending in found if ending.outcome is not Outcome.SUCCESS]
-    return max(bad or found, key=lambda ending: ending.returncode)
+    return max(endings, key=lambda ending: ending.returncode)
