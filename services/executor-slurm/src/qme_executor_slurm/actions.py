@@ -15,6 +15,9 @@ from qme_executor_slurm.outputs import Text, read
 from qme_executor_slurm.parsers import DIVIDER
 from qme_executor_slurm.settings import SlurmSettings
 
+#: names in the exported data, by stream
+_FILES = {"stdout": "outputfile", "stderr": "errorfile"}
+
 
 class SlurmActions:
     """Mixed into the executor."""
@@ -104,7 +107,7 @@ class SlurmActions:
         if element is not None or "array" in data:
             path = await self._element_path(held, element, stream)
         else:
-            path = data.get("outputfile" if stream == "stdout" else "errorfile")
+            path = data.get(_FILES[stream])
         return await asyncio.to_thread(read, path, standing)
 
     async def _element_path(self, held: Held, element: str | None, stream: str) -> str | None:
@@ -113,10 +116,12 @@ class SlurmActions:
             raise InvalidRequest(f"job {job} is an array: ask for one element's output, as in element=3")
         if not element.isdecimal():
             raise InvalidRequest(f"not an element: {element!r}")
-        found = await self.slurm.details(f"{job}_{element}", clusters)
-        if not found:
+        if found := await self.slurm.details(f"{job}_{element}", clusters):
+            return found[0].stdout if stream == "stdout" else found[0].stderr
+        pattern = held.record.data.get(_FILES[stream])
+        if pattern is None:
             raise NotFound(f"Slurm's controller does not know {job}_{element} (any more)")
-        return found[0].stdout if stream == "stdout" else found[0].stderr
+        return str(pattern).replace("%a", element)
 
 
 def _job(held: Held) -> tuple[str, str | None]:

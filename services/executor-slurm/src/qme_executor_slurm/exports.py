@@ -41,7 +41,7 @@ def reason(job: Job, trouble: str | None) -> str:
         return ""
     part = waiting[0]
     why = part.reason if part.reason and part.reason not in _NO_REASON else part.state
-    return f"in Slurm's queue: {why}" + (" (held: it waits for somebody to act)" if part.held else "")
+    return f"in Slurm's queue: {why}" + (" (held)" if part.held else "")
 
 
 def is_array(job: Job) -> bool:

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from qme.contracts.tasks import Outcome
-from qme.executor import Result, Task
+from qme.executor import Result, Task, plain_words
 from qme.executor.workplace import Workplace, prepare
 from qme.observe.logging import get_logger
-from qme_executor_slurm import answers, commands, lookup, options, sbatch, words
+from qme_executor_slurm import answers, commands, lookup, options, sbatch
 from qme_executor_slurm.answers import Accepted, Failed, Verdict
 from qme_executor_slurm.commands import NoAnswer, Slurm
 from qme_executor_slurm.journal import Journal, Open, Submitted
@@ -33,6 +33,8 @@ log = get_logger(__name__)
 _SCRIPT = 4 << 20
 #: seconds after the end of an sbatch before its job is looked for
 _MOMENT = 1.0
+#: what an array's path has in an element's place until its elements are started
+_NO_ELEMENT = str(2**32 - 2)
 #: returncode of a refusal that sbatch gave none for
 _REFUSED = 1
 
@@ -189,17 +191,24 @@ async def locate(slurm: Slurm, journal: Journal) -> Submitted:
             details = await slurm.details(str(known.job), known.clusters)
         except NoAnswer:
             details = None
-        if details and details[0].stdout:
+        if details:
             one = details[0]
-            known = replace(known, stdout=one.stdout, stderr=one.stderr, directory=one.directory)
+            is_array = one.id.elements is not None
+            stdout, stderr = (_pattern(path) if is_array else path for path in (one.stdout, one.stderr))
+            known = replace(known, stdout=stdout, stderr=stderr, directory=one.directory)
             journal.accept(known)
     return known
+
+
+def _pattern(path: str | None) -> str | None:
+    """Give an array's path with ``%a``; None where what Slurm shows is one element's, already expanded."""
+    return path.replace(_NO_ELEMENT, "%a") if path and _NO_ELEMENT in path else None
 
 
 def prepare_call(task: Task) -> Call:
     """Lay out what the task brings and word its sbatch. Raises WorkplaceError."""
     place = prepare(task)
-    argv = words.split(task.spec.argv, shell=task.spec.shell)
+    argv = plain_words(task.spec)
     folder = place.cwd / (sbatch.working_directory(argv) or "")
     stdin = place.stdin.read_bytes() if place.stdin else None
     script = ""
