@@ -115,8 +115,9 @@ def settings_for(home: Path) -> Settings:
 class Lab:
     """One bus, one pool."""
 
-    def __init__(self, server: MemoryServer | None, bus: Bus, home: Path) -> None:
+    def __init__(self, server: MemoryServer | None, bus: Bus, home: Path, executor: str = "shell") -> None:
         """`server`: where more connections come from."""
+        self.executor = executor
         self._server = server
         self.bus = bus
         self.home = home
@@ -133,17 +134,17 @@ class Lab:
     @property
     def spool(self) -> Spool:
         """The worker's spool."""
-        return Spool(spool_path(self.settings, "shell", POOL))
+        return Spool(spool_path(self.settings, self.executor, POOL))
 
     async def set_up(self) -> None:
         """Do what a submitter does first."""
         await self.bus.ensure(topology.streams(self.settings))
-        await self.bus.ensure_consumer(topology.consumer("shell", POOL, ack_wait=2.0))
+        await self.bus.ensure_consumer(topology.consumer(self.executor, POOL, ack_wait=2.0))
 
     # -- submitter ---------------------------------------------------------------------------------------------------
     async def submit(self, *argv: str, **spec: Any) -> TaskKey:
         """Submit a command."""
-        key = TaskKey("shell", POOL, str(uuid7()))
+        key = TaskKey(self.executor, POOL, str(uuid7()))
         made = TaskSpec(uuid=key.uuid, user=USER, argv=argv, **spec)
         await self.specs.create(str(key), made)
         record = advance(new_record(made, key, now()), Released(now())).record

@@ -1,0 +1,272 @@
+"""Slurm tasks as a person meets them: the real `qme`, the embedded stack, a real Slurm."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration.stack import Stack
+from tests.slurm.cluster import Cluster, wait_until
+
+#: waits that suit a cluster of ours alone
+QUICK = {
+    "QME_SLURM_POLL_FIRST": "0.5",
+    "QME_SLURM_POLL_FLOOR": "0.3",
+    "QME_SLURM_POLL_LONGEST": "2",
+    "QME_SLURM_OUTPUT_FIRST": "0.1",
+    "QME_SLURM_OUTPUT_LONGEST": "0.5",
+}
+#: what sbatch, squeue and jobs would take for wishes, in the environment that the stack was started from
+STRAY = {
+    "SBATCH_PARTITION": "nosuch",
+    "SLURM_JOB_ID": "99",
+    "SBATCH_OUTPUT": "/nowhere",
+    "SQUEUE_FORMAT": "%i",
+}
+
+
+@pytest.fixture(scope="module")
+def qme(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A local stack on a host with Slurm: it starts a Slurm worker by itself."""
+    env = {**QUICK, **STRAY, "SLURM_CONF": str(slurm.conf)}
+    stack = Stack(tmp_path_factory.mktemp("qme-home"), env)
+    stack.ok("up", "--detach")
+    yield stack
+    stack.qme("down", "--cancel")
+    slurm.cancel_all()
+
+
+def standing(qme: Stack, uid: str, **fields: object) -> bool:
+    """The record's fields, or those of its data, are so."""
+    record = qme.record(uid)
+    return all({**record["data"], **record}.get(name) == value for name, value in fields.items())
+
+
+def submitted(qme: Stack, slurm: Cluster, *words: str) -> str:
+    """Submit an sbatch; the task's id."""
+    return qme.ok("submit", "sbatch", *words, cwd=slurm.work).strip()
+
+
+def test_the_stack_brings_a_slurm_worker(qme: Stack):
+    """Where there is an sbatch, `qme up` starts a worker for it, and sbatch commands go there."""
+    assert any(line.startswith("worker-slurm\tonline") for line in qme.lines("status"))
+    assert "slurm" in qme.ok("match", "/usr/bin/sbatch x.sh")
+    assert "shell" in qme.ok("match", "sbatchx x.sh")
+
+
+def test_run_shows_the_jobs_output(qme: Stack, slurm: Cluster):
+    """`qme run sbatch` prints what the job writes and exits with its code; stray variables change nothing."""
+    script = 'echo "to out on $SLURM_JOB_PARTITION"; echo to err >&2; exit 3'
+    done = qme.qme("run", "sbatch", "-e", "%x-%j.err", "--wrap", script, cwd=slurm.work)
+    assert (done.returncode, done.stdout) == (3, b"to out on main\n")
+    assert b"to err\n" in done.stderr
+
+
+def test_output_is_live(qme: Stack, slurm: Cluster):
+    """A running job's output is there before the job ends, in `logs -f` too."""
+    uid = submitted(qme, slurm, "--wrap", "echo first; while [ ! -e go ]; do sleep 0.1; done; echo second")
+    with qme.start("logs", "-f", uid) as logs:
+        assert logs.stdout is not None
+        assert logs.stdout.readline() == b"first\n"
+        wait_until(lambda: standing(qme, uid, status="running", slurm_state="RUNNING"), 5)
+        (slurm.work / "go").touch()
+        assert logs.stdout.read() == b"second\n"
+    qme.ok("wait", uid)
+    record = qme.record(uid)
+    assert record["data"]["output"] == ["first\n", "second\n"]
+    assert record["data"]["outputfile"] == str(slurm.work / f"slurm-{record['data']['jobid']}.out")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["-p", "nosuch", "--wrap", "true"], 1, "Invalid partition name specified"),
+        (["no-such-script.sh"], 1, "Unable to open file no-such-script.sh"),
+        (["--nosuch"], 255, "unrecognized option '--nosuch'"),
+        (["-t", "soon", "--wrap", "true"], 255, "Invalid --time specification"),
+        (["--mem=100G", "--wrap", "true"], 1, "Requested node configuration is not available"),
+        (["--send-nothing", "--wrap", "true"], 255, "unrecognized option"),
+        ([], 1, "Batch script is empty!"),
+    ],
+)
+def test_a_refusal(qme: Stack, slurm: Cluster, words: list[str], code: int, said: str):
+    """What sbatch refuses ends as submit_failed, with sbatch's own code and words."""
+    done = qme.qme("run", "sbatch", *words, cwd=slurm.work)
+    assert done.returncode == code
+    assert b"submit_failed" in done.stderr
+    assert said in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("word", "output"),
+    [
+        ('sbatch -J "two words" -o "%x.out" --wrap "echo quoted"', b"quoted\n"),
+        ("sbatch --wrap 'echo a | tr a b'", b"b\n"),
+    ],
+)
+def test_one_word(qme: Stack, slurm: Cluster, word: str, output: bytes):
+    """A command in one word is split as a shell splits it."""
+    done = qme.qme("run", word, cwd=slurm.work)
+    assert (done.returncode, done.stdout) == (0, output)
+
+
+def test_one_word_that_needs_a_shell(qme: Stack, slurm: Cluster):
+    """There is no shell on the way to sbatch, and nothing is submitted."""
+    done = qme.qme("run", "sbatch --wrap true && rm -r ~", cwd=slurm.work)
+    assert done.returncode == 125
+    assert b"shell" in done.stderr
+
+
+def test_scripts_travel(qme: Stack, slurm: Cluster, tmp_path: Path):
+    """A script comes from the folder, from stdin, or along with the task; its directives count, its arguments too."""
+    script = '#!/bin/sh\n#SBATCH --comment="my own" -o %x.txt -J named\necho got "$1"\n'
+    (tmp_path / "job.sh").write_text(script)
+    here = qme.qme("run", "sbatch", "job.sh", "x y", cwd=tmp_path)
+    assert (here.returncode, here.stdout) == (0, b"got x y\n")
+    assert (tmp_path / "named.txt").read_text() == "got x y\n"
+    stdin = qme.qme("run", "--stdin", "-", "sbatch", cwd=tmp_path, stdin=script)
+    assert (stdin.returncode, stdin.stdout) == (0, b"got \n")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    (gone / "job.sh").write_text(script)
+    sent = qme.qme(
+        "run", "--cwd", str(slurm.work), "--send", "job.sh", "sbatch", str(gone / "job.sh"), cwd=gone
+    )
+    assert (sent.returncode, sent.stdout) == (0, b"got \n")
+    comments = {row.comment for row in slurm.queue() if row.comment.startswith("my own qme:")}
+    assert len(comments) == 3
+
+
+def test_no_job(qme: Stack):
+    """An sbatch that only prints something does that."""
+    done = qme.qme("run", "sbatch", "--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"slurm")
+
+
+def test_waiting_is_ours(qme: Stack, slurm: Cluster):
+    """With --wait, sbatch is not kept running for the job; the code is the job's all the same."""
+    done = qme.qme("run", "sbatch", "-W", "--wrap", "sleep 7; echo late; exit 4", cwd=slurm.work)
+    assert (done.returncode, done.stdout) == (4, b"late\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["-H", "--wrap", "true"], ["--wrap", "sleep 60"]], ids=["waiting", "running"]
+)
+def test_cancel(qme: Stack, slurm: Cluster, words: list[str]):
+    """A cancelled task's job ends in Slurm before the task does."""
+    uid = submitted(qme, slurm, *words)
+    wait_until(
+        lambda: qme.record(uid)["data"].get("slurm_state") == ("PENDING" if "-H" in words else "RUNNING")
+    )
+    qme.ok("cancel", uid)
+    qme.qme("wait", uid)
+    record = qme.record(uid)
+    assert (record["status"], record["outcome"], record["data"]["slurm_state"]) == (
+        "cancelled",
+        "cancelled",
+        "CANCELLED",
+    )
+    assert record["reason"].startswith("cancelled by ")
+
+
+def test_cancelled_behind_our_back(qme: Stack, slurm: Cluster):
+    """A scancel by hand ends the task as cancelled, and says that it was done in Slurm."""
+    uid = submitted(qme, slurm, "--wrap", "sleep 60")
+    wait_until(lambda: standing(qme, uid, status="running"))
+    slurm.ok(["scancel", qme.record(uid)["data"]["jobid"]])
+    qme.qme("wait", uid)
+    assert standing(qme, uid, outcome="cancelled")
+    assert "cancelled in Slurm" in qme.record(uid)["reason"]
+
+
+def test_the_tasks_own_time_limit(qme: Stack, slurm: Cluster):
+    """`--timeout` ends the job, counted from its start in Slurm."""
+    done = qme.qme("run", "--timeout", "2", "sbatch", "--wrap", "sleep 60", cwd=slurm.work)
+    assert done.returncode == 124
+
+
+def test_an_array(qme: Stack, slurm: Cluster):
+    """One task for the array: elements are counted by outcome, the worst one speaks, each one's output can be read."""
+    script = "echo element $SLURM_ARRAY_TASK_ID; exit $((SLURM_ARRAY_TASK_ID % 3))"
+    uid = submitted(qme, slurm, "-a", "0-4", "--wrap", script)
+    assert qme.qme("wait", uid).returncode == 2
+    data = qme.record(uid)["data"]
+    array = data["array"]
+    assert {name: array[name] for name in ("total", "success", "failed")} == {
+        "total": 5,
+        "success": 2,
+        "failed": 3,
+    }
+    assert array["elements"][f"{data['jobid']}_2"] == {
+        "state": "FAILED",
+        "outcome": "failed",
+        "returncode": 2,
+    }
+    assert len(array["elements"]) == 3
+    assert qme.ok("exec", uid, "output", "element=4") == "element 4\n"
+
+
+def test_actions_on_a_held_job(qme: Stack, slurm: Cluster):
+    """Held, explained, released, requeued: by name, and seen in the record."""
+    script = "echo run $SLURM_RESTART_COUNT; sleep 60"
+    uid = submitted(qme, slurm, "-H", "-o", "held-%j.out", "--wrap", script)
+    wait_until(lambda: standing(qme, uid, slurm_reason="JobHeldUser", status="queued"))
+    assert qme.record(uid)["reason"] == "in Slurm's queue: JobHeldUser (held)"
+    early = qme.qme("exec", uid, "output")
+    assert early.returncode != 0
+    assert b"does not exist (yet); the job is PENDING" in early.stderr
+    outputs = json.loads(qme.ok("exec", uid, "outputs"))
+    assert outputs["output"] is None
+    assert "does not exist" in outputs["output_note"]
+    qme.ok("exec", uid, "release")
+    wait_until(lambda: qme.qme("exec", uid, "output").stdout == b"run\n")
+    qme.ok("exec", uid, "requeue")
+    wait_until(lambda: standing(qme, uid, restarts=1, status="queued"))
+    qme.ok("exec", uid, "hold")
+    wait_until(lambda: "JobHeld" in str(qme.record(uid)["data"]["slurm_reason"]))
+    qme.ok("cancel", uid)
+    qme.qme("wait", uid)
+    assert qme.qme("exec", uid, "release").returncode == 2
+
+
+def test_status_and_details(qme: Stack, slurm: Cluster):
+    """The row of sacct as a dictionary, in the columns of the setting; and all that scontrol knows."""
+    uid = submitted(qme, slurm, "-J", "mine", "--wrap", "echo one; echo two >&2")
+    qme.ok("wait", uid)
+    job = qme.record(uid)["data"]["jobid"]
+    # Accounting learns the job's name, and its end, some seconds later.
+    wait_until(lambda: json.loads(qme.ok("exec", uid, "status")).get("jobname") == "mine")
+    wait_until(lambda: json.loads(qme.ok("exec", uid, "status")).get("state") == "COMPLETED")
+    row = json.loads(qme.ok("exec", uid, "status"))
+    assert list(row) == ["jobid", "jobname", "partition", "alloccpus", "elapsed", "state", "exitcode"]
+    assert (row["jobid"], row["jobname"], row["exitcode"]) == (job, "mine", "0:0")
+    details = json.loads(qme.ok("exec", uid, "details"))
+    assert (details["JobId"], details["JobState"]) == (job, "COMPLETED")
+    assert qme.ok("exec", uid, "error") == "one\ntwo\n"  # Slurm writes both into one file
+
+
+def test_a_requeued_job_shows_both_runs(qme: Stack, slurm: Cluster):
+    """Slurm begins the output file anew; what the first run had written is still there in ours."""
+    script = "echo run $SLURM_RESTART_COUNT; [ $SLURM_RESTART_COUNT ] || sleep 60"
+    uid = submitted(qme, slurm, "-o", "again-%j.out", "--wrap", script)
+    wait_until(lambda: qme.ok("logs", uid) == "run\n")
+    slurm.ok(["scontrol", "requeue", qme.record(uid)["data"]["jobid"]])
+    qme.ok("wait", uid, timeout=50)
+    lines = qme.lines("logs", uid)
+    assert (lines[0], lines[-1]) == ("run", "run 1")  # between them Slurm says why the first was ended
+    assert standing(qme, uid, outcome="success", restarts=1)
+
+
+def test_one_poller_for_all(qme: Stack, slurm: Cluster):
+    """Many waiting jobs are followed by one worker, and ended by name."""
+    began = time.monotonic()
+    uids = [submitted(qme, slurm, "-H", "--wrap", "true") for _ in range(5)]
+    wait_until(lambda: all(standing(qme, uid, slurm_reason="JobHeldUser") for uid in uids))
+    qme.ok("cancel", *uids)
+    qme.qme("wait", *uids)
+    assert all(standing(qme, uid, outcome="cancelled") for uid in uids)
+    assert time.monotonic() - began < 30

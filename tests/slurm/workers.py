@@ -1,0 +1,72 @@
+"""Slurm workers that die, on a real bus and a real Slurm, and what must be true of the jobs afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.integration.nats_server import NatsServer
+from tests.slurm.cluster import Cluster
+from tests.unit.worker.lab import Lab, until
+
+from qme.contracts.subjects import TaskKey
+from qme.contracts.tasks import TaskRecord
+from qme_executor_slurm import lookup, parsers, queries
+from qme_executor_slurm.lookup import Found
+
+ROOT = Path(__file__).parents[2]
+
+
+class Workers:
+    """One pool of Slurm workers, one of which lives at a time."""
+
+    def __init__(self, slurm: Cluster, server: NatsServer, lab: Lab) -> None:
+        self.slurm = slurm
+        self.lab = lab
+        self._server = server
+        self._since = datetime.now(UTC)
+
+    def start(self, point: str = "never", *settings: str) -> subprocess.Popen[bytes]:
+        """Start a worker that dies at a point."""
+        words = [self._server.url, str(self.lab.home), point, *settings]
+        with (self.lab.home / "worker.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.slurm.dying_worker", *words],
+                cwd=ROOT,
+                env=self.slurm.env,
+                stdout=log,
+                stderr=log,
+            )
+
+    @asynccontextmanager
+    async def worker(self, *settings: str) -> AsyncIterator[subprocess.Popen[bytes]]:
+        """Have a worker that does not die; ended with TERM."""
+        process = self.start("never", *settings)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            await asyncio.to_thread(process.wait, 20)
+
+    async def submit(self, *words: str) -> TaskKey:
+        """Submit an sbatch that works in the cluster's own folder."""
+        return await self.lab.submit("sbatch", *words, cwd=str(self.slurm.work))
+
+    async def ended(self, keys: Sequence[TaskKey], seconds: float = 50) -> list[TaskRecord]:
+        """Wait for the end of tasks."""
+
+        async def all_ended() -> list[TaskRecord]:
+            records = [(await self.lab.entry(key)).value for key in keys]
+            return records if all(record.ended for record in records) else []
+
+        return await until(all_ended, seconds)
+
+    def jobs(self, key: TaskKey) -> list[Found]:
+        """All jobs that Slurm has, or ever had, of a task's first attempt."""
+        accounts = parsers.accounting(self.slurm.ok(queries.sacct_all(self._since)))
+        return lookup.find(key.uuid, 1, self.slurm.queue(), accounts)
