@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -215,6 +216,13 @@ async def test_presence(lab: Lab) -> None:
     assert (beat.value.slots, beat.value.active, beat.value.pid) == (3, 0, os.getpid())
     assert await heartbeats.get(hb_key) is None
     assert await definitions.get(subjects.definition_key("shell", POOL)) is not None
+
+
+async def test_an_account_of_another_name_serves_its_user_on_the_bus(lab: Lab) -> None:
+    """Without a pool the worker serves whom its credentials name, since commands are routed by that name."""
+    async with lab.worker(settings=replace(lab.settings, user="ann.smith")):
+        record = await lab.ended(await lab.submit("true"))
+    assert (record.pool, record.outcome) == (POOL, Outcome.SUCCESS)
 
 
 async def test_a_higher_version_is_not_overwritten(lab: Lab) -> None:

@@ -97,7 +97,8 @@ async def work(
 ) -> None:
     """Work on a bus until ordered to stop. Raises SpoolBusy, KeeperError and what the executor's `open` raises."""
     orders = orders or Orders()
-    place = subjects.token(pool) if pool else subjects.personal_pool(settings.user)
+    # Routing knows people by the name they have on the bus, and credentials may give another one than the account's.
+    place = subjects.token(pool) if pool else subjects.personal_pool(subjects.untoken(bus.user))
     spool = Spool(spooled.spool_path(settings, executor.name, place))
     spool.lock()
     registry_ = CollectorRegistry()
