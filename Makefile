@@ -57,6 +57,11 @@ ifeq ($(origin CMD),command line)
 unexport CMD
 run: export QME_MAKE_CMD := $(value CMD)
 endif
+ifneq ($(filter run,$(MAKECMDGOALS)),)
+ifneq ($(filter-out run,$(MAKECMDGOALS))$(filter command,$(firstword $(origin cmd))),)
+$(error say make run CMD='…')
+endif
+endif
 .PHONY: run
 run: setup ## run a command through qme: make run CMD='ls | wc -l' (without CMD: echo hello moto)
 	@if [ -n "$${QME_MAKE_CMD+set}" ]; then exec $(QME) run "$$QME_MAKE_CMD"; else exec $(QME) run echo hello moto; fi
@@ -109,6 +114,11 @@ types: setup ## mypy, strict on the packages and inside the tests
 
 .PHONY: test
 test: test-unit test-py313 test-contract test-integration test-slurm test-docs ## all tests, group by group
+
+# There is a folder of that name, which make would take for something that is done.
+.PHONY: tests
+tests:
+	@echo "say make test" >&2; exit 2
 
 .PHONY: test-unit
 test-unit: setup ## pure logic and single parts, no server

@@ -126,7 +126,7 @@ ON_A_STACK: tuple[Mistake, ...] = (
     row("a key used for another command", "submit --key {key} false", 2, "key"),
     row("a record that can't be read", "get {corrupt}", 1, "can't be read"),
     row("a second stack", "up", 1, "already"),
-    row("a second worker on the same spool", "worker shell", 1, "spool"),
+    row("a second worker on the same spool", "worker shell", 1, "spool .*QME_LOCAL_DIR"),
     row("forget of an executor that does not exist", "executors forget nosuch", 6, "nosuch"),
 )
 

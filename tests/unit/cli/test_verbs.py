@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import Done
-from tests.unit.client.scene import Scene
+from tests.unit.client.scene import USER, WORKER, Scene, now
 
+from qme.bus.kv import Bucket
 from qme.client import Options
 from qme.contracts import subjects
+from qme.contracts.executors import Heartbeat
 from qme.contracts.tasks import HEADER_OUTCOME, Outcome
 
 Run = Callable[..., Done]
-A, B = (f"01990000-{four}-7000-8000-00000000{four}" for four in ("aaaa", "bbbb"))
+A, B, C = (f"01990000-{four}-7000-8000-00000000{four}" for four in ("aaaa", "bbbb", "cccc"))
 ID = re.compile(r"shell-[0-9a-f-]{36}\n")
 
 
@@ -49,6 +51,28 @@ async def one_running(scene: Scene) -> None:
     await scene.last_is(key)
 
 
+async def staffed(scene: Scene) -> None:
+    """A worker gives a sign of life, and the submitter has heard it."""
+    key = subjects.heartbeat_key("shell", subjects.personal_pool(USER), WORKER)
+    beat = Heartbeat(
+        executor="shell",
+        pool=subjects.personal_pool(USER),
+        worker=WORKER,
+        host="laptop",
+        pid=1,
+        version="1",
+        slots=2,
+        active=0,
+        started=now(),
+        at=now(),
+        interval=60.0,
+    )
+    await Bucket(scene.bus, subjects.BUCKET_EXECUTORS, Heartbeat).put(key, beat)
+    async with asyncio.timeout(10):
+        while not (await scene.client.match("true")).candidates[0].online:  # noqa: ASYNC110 - asking is all there is
+            await asyncio.sleep(0.01)
+
+
 # -- run and submit --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("words", "done"),
@@ -61,13 +85,14 @@ async def one_running(scene: Scene) -> None:
 )
 def test_run_is_the_command(qme: Run, words: tuple[str, ...], done: Done) -> None:
     """Its output, its exit code, and nothing of our own."""
-    assert qme("run", *words) == done
+    assert qme("run", *words, before=staffed) == done
 
 
 def test_run_under_a_known_key_shows_what_was(qme: Run) -> None:
     """The command is not run again; its output and its exit code are the first time's."""
 
     async def once(scene: Scene) -> None:
+        await staffed(scene)
         result = await scene.client.submit(["echo", "once"], Options(key="k"))
         await scene.client.wait([result.uuid])
 
@@ -84,8 +109,16 @@ def test_run_fails_as_itself_with_125(qme: Run) -> None:
 def test_submit_prints_the_id_alone(qme: Run) -> None:
     """For use in scripts; --json the record."""
     assert ID.fullmatch(qme("submit", "echo", "x").out)
-    record = json.loads(qme("submit", "--label", "a=b", "--json", "echo", "x").out)
+    record = json.loads(qme("submit", "-l", "a=b", "--json", "echo", "x").out)
     assert (record["command"], record["labels"]) == ("echo x", {"a": "b"})
+
+
+@pytest.mark.parametrize("verb", ["run", "submit"])
+def test_who_submits_is_told_that_nobody_is_there(qme: Run, verb: str) -> None:
+    """At once, on stderr; nothing is said where a worker is alive."""
+    said = "qme: no worker of shell (pool u-ann) is alive; the task waits for one\n"
+    assert qme(verb, "echo", "x").err == said
+    assert qme(verb, "echo", "x", before=staffed).err == ""
 
 
 @pytest.mark.parametrize(("command", "code"), [("exit 0", 0), ("exit 7", 7)])
@@ -156,7 +189,7 @@ def test_ls_narrows(qme: Run, words: tuple[str, ...], found: list[str]) -> None:
 def test_ls_says_what_it_left_out(qme: Run) -> None:
     """On stderr; an executor that does not exist is an error."""
     assert "--limit 0" in qme("ls", "--limit", "1", before=two_ended).err
-    assert qme("ls", "--limit", "2", before=two_ended).err == ""
+    assert qme("ls", "-n", "2", before=two_ended).err == ""
     assert qme("ls", "nosuch", before=two_ended).code == 3
 
 
@@ -202,6 +235,28 @@ def test_logs(qme: Run, words: tuple[str, ...], out: str, err: str) -> None:
     assert qme("logs", *words, before=two_ended) == Done(0, out, err)
 
 
+async def only_stderr(scene: Scene) -> None:
+    """A task that wrote nothing to its stdout."""
+    key = await scene.task("oops", uuid=A)
+    await scene.start(key)
+    await scene.write(key, b"oops\n", "stderr")
+    await scene.end(key, Outcome.FAILED, 1)
+    await scene.last_is(key)
+
+
+@pytest.mark.parametrize("line", ["logs", "logs -f", "exec output"])
+def test_an_empty_stdout_points_at_stderr(qme: Run, line: str) -> None:
+    """One line, and only where nothing else was asked for."""
+    said = f"qme: its stdout is empty, its stderr is not: `qme logs --stderr shell-{A}` shows it\n"
+    assert qme(*line.split(), before=only_stderr) == Done(0, "", said)
+
+
+@pytest.mark.parametrize(("flag", "out", "err"), [("--stderr", "oops\n", ""), ("--both", "", "oops\n")])
+def test_who_asks_for_stderr_needs_no_pointer(qme: Run, flag: str, out: str, err: str) -> None:
+    """The bytes, nothing else."""
+    assert qme("logs", flag, before=only_stderr) == Done(0, out, err)
+
+
 def test_logs_of_an_attempt_that_was_not(qme: Run) -> None:
     """A mistake, with the attempts there are."""
     done = qme("logs", "--attempt", "2", before=two_ended)
@@ -227,12 +282,26 @@ def test_wait(qme: Run, words: tuple[str, ...], code: int, said: str) -> None:
     assert said in done.out + done.err
 
 
-@pytest.mark.parametrize(("ids", "code"), [((A,), 125), ((A, A), 9)])
-def test_wait_runs_out(qme: Run, ids: tuple[str, ...], code: int) -> None:
+@pytest.mark.parametrize(
+    ("ids", "code", "said"),
+    [
+        ((A,), 125, "the task has not ended, and goes on"),
+        ((A, A), 9, "the task has not ended, and goes on"),
+        ((A, B), 9, "1 of 2 tasks has not ended, and goes on"),
+        ((A, C), 9, "2 of 2 tasks have not ended, and go on"),
+    ],
+)
+def test_wait_runs_out(qme: Run, ids: tuple[str, ...], code: int, said: str) -> None:
     """The task goes on."""
-    done = qme("wait", "--timeout", "0.05", *ids, before=one_running)
+
+    async def some(scene: Scene) -> None:
+        await one_running(scene)
+        await scene.run("echo", uuid=B)
+        await scene.start(await scene.task("sleep", "1000", uuid=C))
+
+    done = qme("wait", "--timeout", "0.05", *ids, before=some)
     assert (done.code, done.out) == (code, "")
-    assert "timed out" in done.err
+    assert f"timed out after 0.05 s; {said}" in done.err
 
 
 def test_a_lost_task_says_that_it_may_come_back(qme: Run) -> None:
@@ -269,6 +338,9 @@ def test_cancel(qme: Run) -> None:
 def test_rerun(qme: Run) -> None:
     """Prints the ids; one that runs is refused."""
     assert qme("rerun", "aaaa", before=two_ended) == Done(0, f"shell-{A}\n", "")
+    last = qme("rerun", before=two_ended)
+    assert (last.code, last.out) == (0, f"shell-{B}\n")
+    assert last.err == f"qme: reruns your last task, shell-{B}: echo one\n"
     refused = qme("rerun", before=one_running)
     assert (refused.code, refused.out) == (2, "")
 

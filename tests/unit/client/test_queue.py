@@ -48,6 +48,17 @@ def test_the_originals_verbs(queue: Queue) -> None:
     assert queue.list() == []
 
 
+def test_a_task_tells_how_it_went(queue: Queue) -> None:
+    """Status, outcome and code as last read; its output as text."""
+    task = queue.run("echo hello moto")
+    assert (task.status, task.outcome, task.returncode) == ("complete", "success", 0)
+    assert (task.output, task.error) == ("hello moto\n", "")
+    failed = queue.run(["exit", "3"])
+    assert (failed.outcome, failed.returncode, failed.output) == ("failed", 3, "")
+    waiting = queue.submit("sleep 1000")
+    assert (waiting.outcome, waiting.returncode) == (None, None)
+
+
 def test_submit_does_not_wait(queue: Queue) -> None:
     """`wait` does, with a limit where one is given; `cancel` is an action."""
     task = queue.submit("sleep 1000")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from qme.executor import Executor, ExecutorSettings, Result, Task, capture, option
 from qme.executor.workplace import prepare
-from qme.settings import integer
+from qme.settings import BOOLEAN, integer
 
 #: seconds within which a login shell has to tell its environment
 LOGIN_PATIENCE = 60.0
@@ -23,7 +23,7 @@ class ShellSettings(ExecutorSettings):
     """Settings of the shell executor."""
 
     nice: int = option(0, integer(0, 19), "commands run with this niceness")
-    login_shell: bool = False
+    login_shell: bool = option(False, BOOLEAN, "commands get the environment of a login shell")
 
 
 class ShellExecutor(Executor[ShellSettings]):

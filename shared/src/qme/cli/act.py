@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from qme.cli.change import add_admin
 from qme.cli.context import Context
 from qme.cli.parsing import Arguments, Parser, pair
-from qme.cli.raw import Sink
+from qme.cli.raw import Sink, say_if_only_stderr
 from qme.cli.table import Table
 from qme.cli.verbs import Verb
 from qme.client import AsyncClient, Chunk, Gap
@@ -19,13 +19,21 @@ from qme.contracts.executors import ActionInfo
 from qme.contracts.output import STDERR, STDOUT
 from qme.contracts.tasks import TaskRecord
 from qme.errors import InvalidRequest, NotFound, RecordCorrupt
+from qme.executor.base import COMMON_ACTIONS
 
 _STREAMS = {"output": STDOUT, "error": STDERR}
 
 
 def arguments(parser: Parser) -> None:
     """One or two words, and the action's own arguments."""
-    parser.add_argument("words", nargs="+", metavar="EXECUTOR | [ID] ACTION [KEY=VALUE...]")
+    parser.lay_out(
+        """
+        qme exec EXECUTOR                 list its actions
+        qme exec ACTION [KEY=VALUE...]    run one on your last task
+        qme exec ID ACTION [KEY=VALUE...] run one on that task
+        """
+    )
+    parser.add_argument("words", nargs="+", metavar="WORD", help="one of the three forms above")
     add_admin(parser)
 
 
@@ -33,18 +41,28 @@ async def act(args: Arguments, context: Context) -> int:
     """List actions or run one, and print its answer: text as it is, all else as JSON."""
     given = dict(pair(word) for word in args.words[1:] if "=" in word)
     words = [word for word in args.words if "=" not in word or word == args.words[0]]
+    _check(words)
     async with context.client() as client:
-        match words:
-            case [word]:
-                actions = await _actions_of_executor(client, word)
-                if actions is not None:
-                    return _list(actions)
-                record = await _last_with(client, word)
-            case [task, word]:
-                record = await client.get(task, output=False)
-            case _:
-                raise InvalidRequest(f"say EXECUTOR, ACTION, or ID ACTION, not {len(words)} words")
-        return await _run(client, record, word, given, admin=args.admin)
+        if len(words) == 1:
+            actions = await _actions_of_executor(client, words[0])
+            if actions is not None:
+                return _list(actions)
+            record = await _last_with(client, words[0])
+        else:
+            record = await client.get(words[0], output=False)
+        return await _run(client, record, words[-1], given, admin=args.admin)
+
+
+def _check(words: list[str]) -> None:
+    """Refuse what is none of the three forms, before a bus is looked for."""
+    match words:
+        case ["last"]:
+            raise InvalidRequest("an action is missing; did you mean `qme exec last output`?")
+        case [action, task] if task == "last" or action in {info.name for info in COMMON_ACTIONS}:
+            raise InvalidRequest(f"the task comes first; did you mean `qme exec {task} {action}`?")
+        case [_] | [_, _]:
+            return
+    raise InvalidRequest(f"say EXECUTOR, ACTION, or ID ACTION, not {len(words)} words")
 
 
 async def _last_with(client: AsyncClient, name: str) -> TaskRecord:
@@ -82,6 +100,8 @@ async def _run(
         sink = Sink(merged=True)
         async for piece in _pieces(client, record, _STREAMS[name], given):
             await sink.take(piece, record)
+        if name == "output":
+            say_if_only_stderr(record)
         return 0
     answer = await client.actions(admin=admin).run(record, name, given)
     if isinstance(answer, str):

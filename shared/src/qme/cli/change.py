@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qme.cli.context import Context, say
-from qme.cli.parsing import Arguments, Parser
+from qme.cli.parsing import ID_HELP, Arguments, Parser
+from qme.cli.table import visible
 from qme.cli.verbs import Verb
 from qme.contracts.messages import Result
 from qme.errors import from_wire
@@ -13,7 +14,7 @@ from qme.errors import from_wire
 
 def cancel_arguments(parser: Parser) -> None:
     """Which tasks, and why."""
-    parser.add_argument("ids", nargs="+", metavar="ID")
+    parser.add_argument("ids", nargs="+", metavar="ID", help=ID_HELP)
     parser.add_argument("--reason", metavar="TEXT", help="kept in the record")
     add_admin(parser)
 
@@ -35,7 +36,12 @@ def rerun_arguments(parser: Parser) -> None:
 async def rerun(args: Arguments, context: Context) -> int:
     """Start another attempt of ended tasks, and print their ids."""
     async with context.client() as client:
-        targets = await client.targets(args.ids or ["last"])
+        ids = args.ids
+        if not ids:
+            last = await client.get(output=False)
+            ids = [last.uuid]
+            say(f"reruns your last task, {last.uid}: {visible(last.command)}")
+        targets = await client.targets(ids)
         results = await client.control.rerun(targets, force=args.force, admin=args.admin)
     for result in results:
         if result.error is None:

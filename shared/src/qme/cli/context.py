@@ -22,17 +22,25 @@ PIPE = 141  #: 128 + SIGPIPE, what a shell shows for a program whose reader has 
 
 @dataclass
 class Context:
-    """One command line. `strict`: the exit code is a command's own, so that qme's own failures are 125."""
+    """One command line.
+
+    `strict`: the exit code is a command's own, so that qme's own failures are 125. `hints`: somebody may read stderr.
+    """
 
     flags: dict[str, str | None] = field(default_factory=dict)
     strict: bool = False
+    hints: bool = True
 
     @cached_property
     def loaded(self) -> Loaded[Settings]:
         """The settings with their origins. Raises SettingsError."""
-        from qme.settings import load
+        from qme.settings import load, misspelt
 
-        return load(self.flags)
+        loaded = load(self.flags)
+        if self.hints:
+            for name, meant in misspelt():
+                say(f"the variable {name} is no setting; did you mean {meant}?")
+        return loaded
 
     @property
     def settings(self) -> Settings:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qme.cli.context import DETACHED, OWN_FAILURE, PIPE, Context, say
-from qme.cli.verbs import VERBS, Verb, short_help
+from qme.cli.verbs import SYNONYMS, VERBS, Verb, short_help
 from qme.errors import InvalidRequest, QmeError
 
 
@@ -56,7 +56,7 @@ def _dispatch(argv: list[str], context: Context) -> int:
     name = "version" if name in ("-V", "--version") else name
     if name not in VERBS:
         raise InvalidRequest(_unknown(name))
-    context.strict = VERBS[name].strict
+    context.strict, context.hints = VERBS[name].strict, not VERBS[name].service
     verb: Verb = importlib.import_module(f"qme.cli.{VERBS[name].module}").VERBS[name]
     from qme.cli.parsing import Parser
 
@@ -86,7 +86,7 @@ def _take_flags(argv: list[str], context: Context) -> list[str]:
 def _unknown(name: str) -> str:
     import difflib  # only for people's mistakes
 
-    near = difflib.get_close_matches(name, VERBS, 1, 0.5)
+    near = [SYNONYMS[name]] if name in SYNONYMS else difflib.get_close_matches(name, VERBS, 1, 0.5)
     hint = f"did you mean `qme {near[0]}`?" if near else "`qme` alone lists the verbs"
     return f"there is no verb {name!r}; {hint}"
 

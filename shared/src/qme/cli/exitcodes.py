@@ -17,6 +17,13 @@ TIMEOUT = 124
 OUT_OF_MEMORY = 137
 FAILED, CANCELLED, LOST, WAIT_TIMED_OUT = 1, 7, 8, 9
 
+#: the table above for people, as far as a verb has use of it
+HELP_OF_ONE = """\
+  the command's own; 128+n if signal n ended it, 124 timeout, 137 out of memory;
+  125 if qme itself failed, or nobody knows the code (cancelled early, lost)"""
+HELP_OF_MANY = "  0 all succeeded, 1 one failed, 7 cancelled, 8 lost"
+HELP_OF_FAILURES = "2 usage, 4 permission, 5 bus unreachable, 6 no executor"
+
 
 def of_one(record: TaskRecord) -> int:
     """Give the exit code of a task that has ended, as its command's own."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from qme.cli.context import Context, detaching
 from qme.cli.parsing import Arguments, Parser, count
-from qme.cli.raw import Sink
+from qme.cli.raw import Sink, say_if_only_stderr
 from qme.cli.verbs import Verb
+from qme.client import AsyncClient
+from qme.client.output import Output
 from qme.contracts.output import STDERR, STDOUT, STREAMS
+from qme.contracts.tasks import TaskRecord
 from qme.errors import InvalidRequest
 
 
@@ -31,16 +34,26 @@ async def logs(args: Arguments, context: Context) -> int:
         if args.attempt is not None and not 1 <= args.attempt <= record.attempt:
             raise InvalidRequest(f"{record.uid} has attempts 1 to {record.attempt}, not {args.attempt}")
         output = client.output(record.uuid, attempt=args.attempt, streams=streams)
+        final: TaskRecord | None = record
         if not args.follow:
             async for piece in output.stored(record):
                 await sink.take(piece, record)
-            return 0
-        with detaching(lambda: f"detached; the task goes on: `qme logs -f {record.uid}` follows it again"):
-            async with output.following() as pieces:
-                now = await client.records.find(record.uuid, leader=True)
-                async for piece in pieces(now or record):
-                    await sink.take(piece, output.record)
+        else:
+            final = await _follow(client, record, output, sink)
+    # A record counts the bytes of its current attempt only.
+    if final is not None and streams == (STDOUT,) and args.attempt in (None, final.attempt):
+        say_if_only_stderr(final)
     return 0
+
+
+async def _follow(client: AsyncClient, record: TaskRecord, output: Output, sink: Sink) -> TaskRecord | None:
+    """Write what comes until the task has ended; give its record as it stands then."""
+    with detaching(lambda: f"detached; the task goes on: `qme logs -f {record.uid}` follows it again"):
+        async with output.following() as pieces:
+            now = await client.records.find(record.uuid, leader=True)
+            async for piece in pieces(now or record):
+                await sink.take(piece, output.record)
+    return output.record
 
 
 VERBS = {"logs": Verb(arguments, logs)}

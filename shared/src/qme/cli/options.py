@@ -18,7 +18,13 @@ def add(parser: Parser) -> None:
     add_option("--executor", metavar="NAME", help="the executor that shall run it")
     add_option("--pool", metavar="NAME", help="the pool (account and cluster) that shall run it")
     add_option(
-        "--label", metavar="KEY=VALUE", type=pair, action="append", default=[], help="mark it; repeatable"
+        "-l",
+        "--label",
+        metavar="KEY=VALUE",
+        type=pair,
+        action="append",
+        default=[],
+        help="mark it; repeatable",
     )
     add_option(
         "--env", metavar="NAME[=VALUE]", action="append", default=[], help="set a variable; repeatable"

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import argparse
+from inspect import cleandoc
+from textwrap import indent
 from typing import NoReturn
 
 from qme.errors import InvalidRequest
 
 Arguments = argparse.Namespace
 
+#: what may stand where a verb needs to be told a task
+ID_HELP = "a task's id, a unique beginning of it, its last 4 or more digits, or last"
+
 
 class Parser(argparse.ArgumentParser):
     """A verb's parser. Raises InvalidRequest where argparse would print its usage and exit."""
 
     def __init__(self, prog: str, summary: str) -> None:
-        super().__init__(prog=prog, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False)
+        super().__init__(
+            prog=prog,
+            description=summary[0].upper() + summary[1:] + ".",
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.hint = f"see `{prog} --help`"
+
+    def lay_out(self, forms: str) -> None:
+        """Add the verb's forms to its description, line by line as they are."""
+        self.description = f"{self.description}\n\n{_indented(forms)}"
+
+    def end_with(self, text: str) -> None:
+        """Let the help end with these lines."""
+        self.epilog = cleandoc(text)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
-        raise InvalidRequest(f"{message}; see `{self.prog} --help`")
+        raise InvalidRequest(f"{message}; {self.hint}")
+
+
+def _indented(text: str) -> str:
+    return indent(cleandoc(text), "  ")
 
 
 def add_command(parser: Parser) -> None:
@@ -26,6 +49,7 @@ def add_command(parser: Parser) -> None:
     parser.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="CMD", help="the command and its arguments"
     )
+    parser.set_defaults(prog=parser.prog)
 
 
 def command_of(args: Arguments) -> list[str]:
@@ -34,7 +58,7 @@ def command_of(args: Arguments) -> list[str]:
     if words[:1] == ["--"]:
         words = words[1:]
     if not words:
-        raise InvalidRequest("there is no command; give one, such as `qme run echo hello moto`")
+        raise InvalidRequest(f"there is no command; give one, such as `{args.prog} echo hello moto`")
     return words
 
 

@@ -9,7 +9,7 @@ import sys
 
 from qme.cli.context import say
 from qme.client.pieces import Chunk, Gap
-from qme.contracts.output import STDOUT
+from qme.contracts.output import STDERR, STDOUT, written
 from qme.contracts.tasks import TaskRecord
 
 #: bytes that a pipe which is ready to be written to takes without blocking
@@ -33,6 +33,12 @@ class Sink:
             os.write(fd, piece.data)
         else:  # it may block for as long as whoever reads it likes: not in the loop, which has to answer the bus
             await asyncio.to_thread(_write_all, fd, piece.data)
+
+
+def say_if_only_stderr(record: TaskRecord) -> None:
+    """Say where its output is, of a task that has ended and written nothing to stdout: silence looks like none."""
+    if record.ended and not written(record.data, STDOUT) and written(record.data, STDERR):
+        say(f"its stdout is empty, its stderr is not: `qme logs --stderr {record.uid}` shows it")
 
 
 def _write_all(fd: int, data: bytes) -> None:

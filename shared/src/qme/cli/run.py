@@ -16,6 +16,7 @@ def arguments(parser: Parser) -> None:
     """Options stand before the command; whatever follows its first word is the command's own."""
     options.add(parser)
     add_command(parser)
+    parser.end_with(f"exit code:\n{exitcodes.HELP_OF_ONE}")
 
 
 async def run(args: Arguments, context: Context) -> int:

@@ -30,7 +30,7 @@ def ls_arguments(parser: Parser) -> None:
     )
     _whose(parser)
     parser.add_argument(
-        "--limit", metavar="N", type=count, default=50, help="the newest N (default 50; 0: all)"
+        "-n", "--limit", metavar="N", type=count, default=50, help="the newest N (default 50; 0: all)"
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON array of records, without their output")

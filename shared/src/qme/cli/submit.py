@@ -28,6 +28,11 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--wait", action="store_true", help="wait until it has ended, and exit with its code")
     parser.add_argument("--json", action="store_true", help="print records as JSON lines instead of ids")
     add_command(parser)
+    parser.end_with(
+        f"exit code:\n  0 accepted, {exitcodes.HELP_OF_FAILURES}\n"
+        f"exit code with --wait:\n{exitcodes.HELP_OF_ONE}\n"
+        f"exit code with --wait and --file:\n{exitcodes.HELP_OF_MANY}"
+    )
 
 
 async def submit(args: Arguments, context: Context) -> int:

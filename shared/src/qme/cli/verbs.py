@@ -18,11 +18,16 @@ class Verb(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """Where a verb is found. `strict`: the exit code is a command's own, so qme's own failures are 125."""
+    """Where a verb is found.
+
+    `strict`: the exit code is a command's own, so qme's own failures are 125. `service`: nobody is there to be told
+    hints, its stderr is a log.
+    """
 
     module: str
     summary: str
     strict: bool = False
+    service: bool = False
 
 
 #: each module has a dict ``VERBS`` from name to `Verb`
@@ -43,12 +48,26 @@ VERBS = {
     "match": Entry("executors", "explain which executor would take a command"),
     "executors": Entry("executors", "list executors and their workers; forget, approve"),
     "config": Entry("config", "show or change settings"),
-    "worker": Entry("stack", "run an executor's worker"),
+    "worker": Entry("stack", "run an executor's worker", service=True),
     "up": Entry("stack", "start the local stack"),
     "down": Entry("stack", "stop the local stack"),
     "status": Entry("stack", "show the local stack"),
     "doctor": Entry("doctor", "check settings, bus, submitter and workers"),
     "version": Entry("about", "print the version"),
+}
+
+#: what other programs call these verbs: for the hint to those who type it
+SYNONYMS = {
+    "ps": "ls",
+    "list": "ls",
+    "status-of": "ls",
+    "stop": "down",
+    "start": "up",
+    "rm": "clear",
+    "delete": "clear",
+    "kill": "cancel",
+    "show": "get",
+    "tail": "logs",
 }
 
 HELP = """\

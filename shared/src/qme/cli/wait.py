@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from qme.cli import exitcodes
 from qme.cli.context import Context, detaching, say
-from qme.cli.parsing import Arguments, Parser, seconds
+from qme.cli.parsing import ID_HELP, Arguments, Parser, seconds
 from qme.cli.run import explain
 from qme.cli.table import Table
 from qme.cli.verbs import Verb
@@ -20,8 +20,12 @@ _SHOWN = 4
 
 def arguments(parser: Parser) -> None:
     """Any number of ids."""
-    parser.add_argument("ids", nargs="+", metavar="ID")
+    parser.add_argument("ids", nargs="+", metavar="ID", help=ID_HELP)
     parser.add_argument("--timeout", metavar="TIME", type=seconds, help="give up after this; the tasks go on")
+    parser.end_with(
+        f"exit code, one task:\n{exitcodes.HELP_OF_ONE}\n"
+        f"exit code, several tasks:\n{exitcodes.HELP_OF_MANY}, 9 the wait timed out"
+    )
 
 
 async def wait(args: Arguments, context: Context) -> int:
@@ -38,10 +42,8 @@ async def wait(args: Arguments, context: Context) -> int:
                             raise NotFound(f"the task {done.uuid} has been cleared")
                         ended[done.uuid] = done.record
             except TimeoutError:
-                left = f"{len(uuids) - len(ended)} of {len(uuids)}"
-                raise WaitTimedOut(
-                    f"the wait timed out after {args.timeout:g} s; {left} had not ended, and go on"
-                ) from None
+                left = _unended(len(uuids) - len(ended), len(uuids))
+                raise WaitTimedOut(f"the wait timed out after {args.timeout:g} s; {left}") from None
     records = [ended[uuid] for uuid in uuids]
     if context.strict:
         explain(records[0])
@@ -53,6 +55,13 @@ async def wait(args: Arguments, context: Context) -> int:
     if doubtful:
         say(f"{doubtful} lost ones may still be corrected, when their workers come back")
     return exitcodes.of_many(records)
+
+
+def _unended(count: int, total: int) -> str:
+    if total == 1:
+        return "the task has not ended, and goes on"
+    have, go = ("has", "goes") if count == 1 else ("have", "go")
+    return f"{count} of {total} tasks {have} not ended, and {go} on"
 
 
 def detached(names: Sequence[str]) -> str:

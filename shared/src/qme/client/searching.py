@@ -19,6 +19,7 @@ def matcher(query: str) -> Callable[[TaskRecord], bool]:
     options = re2.Options()
     options.log_errors = False
     try:
+        re2.compile(query, options=options)  # alone first, so that an error shows it as it was typed
         pattern = re2.compile(f"(?ims){query}", options=options)
     except re2.error as error:
         said = error.args[0] if error.args else ""

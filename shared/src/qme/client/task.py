@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from qme.client import excerpt
 from qme.client.api import AsyncClient
+from qme.contracts.output import STDERR, STDOUT
 from qme.contracts.tasks import TaskRecord
 
 
@@ -36,6 +38,32 @@ class Task:
     def command(self) -> str:
         """The command's words joined by blanks."""
         return self.record.command
+
+    @property
+    def status(self) -> str:
+        """Where it stands, as last read: such as ``queued``, ``running`` or ``complete``."""
+        return str(self.record.status)
+
+    @property
+    def outcome(self) -> str | None:
+        """How it ended, as last read: such as ``success`` or ``failed``; None before."""
+        return None if self.record.outcome is None else str(self.record.outcome)
+
+    @property
+    def returncode(self) -> int | None:
+        """The command's return code, as last read; None where there is none."""
+        code = self.record.data.get("returncode")
+        return code if isinstance(code, int) else None
+
+    @property
+    def output(self) -> str:
+        """All that the current attempt has written to stdout, read anew, bytes that are not UTF-8 spelled out."""
+        return self._text(STDOUT)
+
+    @property
+    def error(self) -> str:
+        """The same of its stderr."""
+        return self._text(STDERR)
 
     def summary(self) -> str:
         """One line: executor, how it stands, command."""
@@ -70,6 +98,14 @@ class Task:
             return await client.actions().run(self.record, name, args)
 
         return self._call(run)
+
+    def _text(self, stream: str) -> str:
+        async def read(client: AsyncClient) -> str:
+            self.record = await client.get(self.record.uuid, output=False)
+            return await excerpt.text(client.bus, self.record, stream)
+
+        text: str = self._call(read)
+        return text
 
     def __repr__(self) -> str:
         return f"<Task {self.taskid} {self.record.outcome or self.record.status}>"

@@ -54,7 +54,8 @@ class Spool:
         except BlockingIOError:
             os.close(fd)
             raise SpoolBusy(
-                f"another worker uses the spool {self.path}; stop it first, or give this one a spool of its own"
+                f"another worker uses the spool {self.path}; stop it first, "
+                "or give this one a spool of its own: set local_dir (QME_LOCAL_DIR) to another folder"
             ) from None
         self._lock = fd
 

@@ -4,7 +4,15 @@
 No connection, log or process is made from here; whoever needs a setting is handed the loaded `Settings`.
 """
 
-from qme.settings.layers import Loaded, Origin, load, load_executor_settings, set_value
+from qme.settings.layers import (
+    Loaded,
+    Origin,
+    check_executor_value,
+    load,
+    load_executor_settings,
+    misspelt,
+    set_value,
+)
 from qme.settings.table import ExecutorSettings, Option, Settings, option, optional, options
 from qme.settings.values import (
     BOOLEAN,
@@ -32,12 +40,14 @@ __all__ = [
     "Option",
     "Origin",
     "Settings",
+    "check_executor_value",
     "choice",
     "duration",
     "integer",
     "load",
     "load_executor_settings",
     "matching",
+    "misspelt",
     "option",
     "optional",
     "options",

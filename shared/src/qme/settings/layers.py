@@ -14,6 +14,8 @@ from qme.settings import files
 from qme.settings.table import ExecutorSettings, Option, Settings, options
 
 SITE_CONFIG = Path("/etc/qme/config")
+#: variables that are none of a setting's
+_NO_SETTINGS = {"QME_SITE_CONFIG", "QME_TASK_ID", "QME_UID"}
 
 S = TypeVar("S")
 E = TypeVar("E", bound=ExecutorSettings)
@@ -104,6 +106,24 @@ def load_executor_settings(
         | _flags(flags or {}, table),
     )
     return Loaded(_settings(cls, values), origins)
+
+
+def misspelt(env: Mapping[str, str] | None = None) -> Iterator[tuple[str, str]]:
+    """Give each ``QME_…`` variable that no setting has but is nearly one's, with that one's."""
+    env = os.environ if env is None else env
+    known = {f"QME_{key.upper()}" for key in options(Settings)}
+    for name in sorted(name for name in env if name.startswith("QME_") and name not in known | _NO_SETTINGS):
+        import difflib  # only for people's mistakes, and variables of executors
+
+        for near in difflib.get_close_matches(name, known, 1, 0.85):
+            yield name, near
+
+
+def check_executor_value(name: str, cls: type[ExecutorSettings], key: str, value: str) -> None:
+    """Raise SettingsError for a key or a value that the executor ``name`` does not take; names both as typed."""
+    table, place = options(cls), Origin("user", f"{executor_name(name)} {key}")
+    _known(key, table, place.where)
+    _parse(table[key], value.strip(), place)
 
 
 def set_value(home: Path, executor: str | None, key: str, value: str) -> None:
