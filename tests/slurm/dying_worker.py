@@ -25,8 +25,8 @@ from qme_executor_slurm.poller import Poller
 
 #: quick, where the cluster of the tests allows it: its clients give up on a controller after four seconds
 QUICK = {
-    "sbatch_timeout": 7.0,
-    "lookup_span": 3.0,
+    "sbatch_timeout": 3.0,
+    "lookup_span": 2.0,
     "retry_first": 1.0,
     "poll_first": 0.3,
     "poll_floor": 0.2,

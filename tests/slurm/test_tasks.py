@@ -129,12 +129,10 @@ def test_scripts_travel(qme: Stack, slurm: Cluster, tmp_path: Path):
     assert (tmp_path / "named.txt").read_text() == "got x y\n"
     stdin = qme.qme("run", "--stdin", "-", "sbatch", cwd=tmp_path, stdin=script)
     assert (stdin.returncode, stdin.stdout) == (0, b"got \n")
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    (gone / "job.sh").write_text(script)
-    sent = qme.qme(
-        "run", "--cwd", str(slurm.work), "--send", "job.sh", "sbatch", str(gone / "job.sh"), cwd=gone
-    )
+    there = tmp_path / "there"
+    there.mkdir()
+    elsewhere = str(tmp_path / "not-here/job.sh")
+    sent = qme.qme("run", "--cwd", str(there), "--send", "job.sh", "sbatch", elsewhere, cwd=tmp_path)
     assert (sent.returncode, sent.stdout) == (0, b"got \n")
     comments = {row.comment for row in slurm.queue() if row.comment.startswith("my own qme:")}
     assert len(comments) == 3

@@ -119,5 +119,11 @@ def submit_environment(given: Mapping[str, str], *, taskid: str, uuid: str, atte
     return build_environment(slurm, given, taskid=taskid, uuid=uuid, attempt=attempt)
 
 
+def without_stray(given: Mapping[str, str]) -> list[str]:
+    """Give the words before a command that keep the worker's own wishes to Slurm from it, but not the user's."""
+    kept = sbatch.submit_environment(os.environ, given)
+    return ["env", *(word for name in sorted(os.environ.keys() - kept.keys()) for word in ("-u", name))]
+
+
 def _cleaned(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if not name.startswith(("QME_", "NATS_"))}

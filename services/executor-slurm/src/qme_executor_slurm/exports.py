@@ -8,7 +8,7 @@ from typing import Any
 from qme.contracts.tasks import Outcome, Status
 from qme_executor_slurm.jobs import Job, Part
 
-#: parts of an array that are listed one by one; those that ended well are counted only
+#: parts of an array that are listed one by one, of those that ended badly; all are counted
 _LISTED = 100
 #: reasons that are none
 _NO_REASON = frozenset({"None", ""})
@@ -63,18 +63,17 @@ def _common(values: Any) -> str | None:
 
 
 def _elements(parts: list[Part]) -> dict[str, dict[str, Any]]:
-    """Give the parts that did not end well, by name: how each stands or ended."""
-    table: dict[str, dict[str, Any]] = {}
-    for part in parts:
-        if part.ending and part.ending.outcome is Outcome.SUCCESS:
-            continue
-        if len(table) == _LISTED:
-            break
-        entry: dict[str, Any] = {"state": part.state}
-        if part.ending:
-            entry |= {"outcome": part.ending.outcome.value, "returncode": part.ending.returncode}
-        table[part.name] = entry
-    return table
+    """Give the parts that ended badly, by name."""
+    bad = [part for part in parts if part.ending and part.ending.outcome is not Outcome.SUCCESS]
+    return {
+        part.name: {
+            "state": part.state,
+            "outcome": part.ending.outcome.value,
+            "returncode": part.ending.returncode,
+        }
+        for part in bad[:_LISTED]
+        if part.ending
+    }
 
 
 def _iso(time: Any) -> str | None:

@@ -70,7 +70,8 @@ class Submitter:
                 continue
             call = prepare_call(task)
             if not call.submission.submits:
-                ended = await task.run(call.submission.argv, cwd=call.place.cwd, env=task.spec.env)
+                argv = [*commands.without_stray(task.spec.env), *call.submission.argv]
+                ended = await task.run(argv, cwd=call.place.cwd, env=task.spec.env)
                 return Result(ended.returncode, reason=ended.error)
             async with self._room:
                 await task.confirm()
