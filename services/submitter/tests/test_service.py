@@ -204,6 +204,18 @@ async def test_an_operator_approves_and_forgets(world: World, served: Submitter)
     with pytest.raises(Exception, match="there is no executor 'other'"):
         await ask(op, "forget", request, admin=True)
 
+    await served.registry.refresh()
+    await world.define("other", "gpu", "^other")
+    await served.registry.refresh()
+    again = submission("other")
+    await submitted(ann, again)
+    async with (
+        asyncio.timeout(10),
+        ann.pull(subjects.TASKS, subjects.consumer("other", "gpu"), credit=lambda: 1) as queue,
+    ):
+        delivery = await anext(queue)
+    assert delivery.message.subject.endswith(again.uuid)
+
 
 @pytest.mark.parametrize(
     ("matchstring", "pool", "asked", "says"),

@@ -155,3 +155,26 @@ async def test_match_asks_for_words_as_submit_would_send_them(stage: Scene) -> N
         assert await stage.client.match("echo a | wc", pool="p") == reply
     asked = json.loads(office.seen[0].data)
     assert (asked["argv"], asked["shell"], asked["pool"]) == (["echo a | wc"], True, "p")
+
+
+def undecided(request: Request) -> bytes:
+    """Say of every task that the bus gave no answer: it may be stored, or not."""
+    tasks = SubmitRequest.model_validate_json(request.data).tasks
+    error = to_wire(BusUnavailable("the bus gave no answer"))["error"]
+    return Results(results=tuple(Result(uuid=t.uuid, error=error) for t in tasks)).model_dump_json().encode()
+
+
+async def test_an_undecided_submission_is_asked_again(stage: Scene) -> None:
+    """Under the same uuid: it makes no second task, and the id of one that was stored is learnt."""
+    office = Office(undecided, accept)
+    async with stage.bus.serve("office", {api_subject("*", "submit"): office}):
+        result = await stage.client.submit("true")
+    first, second = (SubmitRequest.model_validate_json(seen.data).tasks[0].uuid for seen in office.seen)
+    assert first == second == result.uuid
+
+
+async def test_what_stays_undecided_names_the_task(stage: Scene) -> None:
+    """So that nobody submits it again without having looked."""
+    async with stage.bus.serve("office", {api_subject("*", "submit"): Office(undecided)}):
+        with pytest.raises(BusUnavailable, match=r"may have been accepted: `qme get [0-9a-f-]{36}`"):
+            await stage.client.submit("true")

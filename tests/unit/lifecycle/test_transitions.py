@@ -273,6 +273,16 @@ def test_history_is_kept_short() -> None:
     assert all(len(line.model_dump_json()) <= 300 for line in task.attempts)
 
 
+def test_a_reason_is_a_sentence() -> None:
+    """However long the text, the record still fits a message, with its data."""
+    endless = "x" * 600_000
+    wish = CancelAsked("ann", at(2), reason=endless)
+    done = apply(record(), *RUNNING, wish, Ended(1, Outcome.CANCELLED, at(3), reason=endless))
+    early = apply(record(), RELEASED, wish)
+    told = apply(record(), *RUNNING, Progressed(1, {}, reason=endless))
+    assert all(len(one.model_dump_json()) < 8_000 for one in (done, early, told))
+
+
 def test_unknown_keys_survive_every_event() -> None:
     """A newer program's field must not be dropped by an older one's read-modify-write."""
     text = record().model_dump_json()

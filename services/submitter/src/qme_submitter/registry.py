@@ -147,6 +147,8 @@ class Registry:
                     self._mirror.approvals,
                 ) or self._mirror.routes_changed
                 self._mirror = mirror
+                # What another submitter, or an operator, removed and somebody needs again is made again.
+                self._consumers.clear()
             await self._ensure_consumers()
 
     async def listen(self) -> None:
@@ -181,6 +183,8 @@ class Registry:
                     read_all_at = time.monotonic() + FULL_AFTER
 
     async def _ensure_consumers(self) -> None:
+        known = self._mirror.definitions
+        self._consumers = {name: place for name, place in self._consumers.items() if place in known}
         for place in sorted(self._mirror.definitions):
             name = subjects.consumer(*place)
             holder = self._consumers.get(name)

@@ -129,12 +129,14 @@ class Service:
         )
 
     async def _forget(self, incoming: Incoming, by: Asker) -> Results:
+        _operators_only(by)
         request = self._read(messages.ExecutorRequest, incoming)
         await self.admin.forget(request)
         self.audit.note(incoming, request, "forget", by)
         return Results(results=())
 
     async def _approve(self, incoming: Incoming, by: Asker) -> Results:
+        _operators_only(by)
         request = self._read(messages.ExecutorRequest, incoming)
         await self.admin.approve(request, by.name)
         self.audit.note(incoming, request, "approve", by)
@@ -187,6 +189,11 @@ def asker(incoming: Incoming, *, admin: bool) -> Asker:
     if admin and name.startswith(DASHBOARD):
         raise NotPermitted(f"{name} has to name the person it asks for in the header {HEADER_BEHALF}")
     return Asker(name, operator=admin)
+
+
+def _operators_only(by: Asker) -> None:
+    if not by.operator:
+        raise NotPermitted("only an operator may forget or approve an executor")
 
 
 async def _each(targets: Sequence[Target], change: Callable[[Target], Awaitable[Result]]) -> Results:

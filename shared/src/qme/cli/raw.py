@@ -44,7 +44,10 @@ def say_if_only_stderr(record: TaskRecord) -> None:
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # whoever started us shares a non-blocking pipe
+            select.select((), (fd,), ())
 
 
 def _missing(gap: Gap, record: TaskRecord | None) -> str:

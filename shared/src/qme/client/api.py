@@ -155,7 +155,9 @@ class AsyncClient:
 
     async def _target(self, task: str, unreadable: bool) -> Target:
         try:
-            record = await self.records.need(task)
+            found = await self.records.need(task)
+            # The attempt that a change names is the leader's: at an old one it would count as done already.
+            record = await self.records.find(found.uuid, leader=True) or found
         except RecordCorrupt:
             if not unreadable:
                 raise

@@ -29,7 +29,7 @@ from qme.contracts.messages import (
     SubmitRequest,
     Target,
 )
-from qme.errors import BusUnavailable, NotFound, QmeError, from_wire
+from qme.errors import BusUnavailable, LimitReached, NotFound, QmeError, from_wire, to_wire
 from qme.settings import Settings
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
@@ -56,8 +56,7 @@ class Control:
     async def submit(self, tasks: Iterable[Submission]) -> AsyncIterator[Result]:
         """Submit tasks, in batches that a request can hold; gives each one's result in order, as answers come."""
         for batch in batches(tasks):
-            request = SubmitRequest(**self._frame(), tasks=tuple(batch))
-            for result in (await self._ask("submit", request, Results)).results:
+            for result in await self._accepted(batch):
                 yield result
 
     async def cancel(
@@ -89,6 +88,22 @@ class Control:
         """Ask for `forget` or `approve` of a definition; always as an operator."""
         request = ExecutorRequest(**self._frame(), executor=executor, pool=pool)
         return await self._ask(verb, request, Results, admin=True)
+
+    async def _accepted(self, batch: Sequence[Submission]) -> Sequence[Result]:
+        """Submit a batch; what the bus kept a submitter from knowing is asked again, under the same uuid."""
+        clock = asyncio.get_running_loop().time
+        deadline, pause = clock() + self._settings.request_timeout, _FIRST_PAUSE
+        found: dict[str, Result] = {}
+        open_ = list(batch)
+        while True:
+            request = SubmitRequest(**self._frame(), tasks=tuple(open_))
+            results = (await self._ask("submit", request, Results)).results
+            found |= {task.uuid: result for task, result in zip(open_, results, strict=True)}
+            open_ = [task for task in open_ if _undecided(found[task.uuid])]
+            if not open_ or clock() + pause >= deadline:
+                return [_uncertain(found[task.uuid]) for task in batch]
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _on_tasks(
         self,
@@ -153,6 +168,22 @@ def checked(result: Result) -> Result:
     if result.error is not None:
         raise from_wire(result.error)
     return result
+
+
+def _undecided(result: Result) -> bool:
+    """The submitter could not learn whether it stored the task: repeating is safe, and the only way to know."""
+    if result.error is None:
+        return False
+    error = from_wire(result.error)
+    return error.retryable and not isinstance(error, LimitReached)  # a full bus has refused it
+
+
+def _uncertain(result: Result) -> Result:
+    if not _undecided(result):
+        return result
+    error = from_wire(result.error or {})
+    text = f"{error.message}; the task may have been accepted: `qme get {result.uuid}` tells"
+    return result.model_copy(update={"error": to_wire(type(error)(text))["error"]})
 
 
 def batches(tasks: Iterable[Submission]) -> Iterator[list[Submission]]:

@@ -59,7 +59,8 @@ class Records:
 
     async def last(self) -> TaskRecord:
         """Give the task that this user submitted last, from any host. Raises NotFound."""
-        entry = await self._users.get(self._bus.user)
+        # "The last one" is acted on (rerun, cancel): a replica that is behind would name the one before.
+        entry = await self._users.get(self._bus.user, leader=True)
         if entry is None:
             raise NotFound("you have submitted no task yet; `qme run CMD` does")
         uuid = entry.value.uuid
@@ -71,5 +72,5 @@ class Records:
     async def _exists(self, key: TaskKey) -> bool:
         """Tell whether the name in the bucket is a record and not the marker of a deleted one."""
         subject = subjects.bucket_subject(subjects.BUCKET_TASKS, str(key))
-        message = await self._bus.last(subjects.bucket_stream(subjects.BUCKET_TASKS), subject)
+        message = await self._bus.last(subjects.bucket_stream(subjects.BUCKET_TASKS), subject, leader=True)
         return message is not None and not deleted(message)

@@ -30,6 +30,8 @@ from qme.lifecycle.events import (
 
 #: earlier attempts kept in the record; older lines are dropped (their output stays in the log stream by attempt)
 KEPT_ATTEMPTS = 20
+#: characters of a record's reason: a sentence; more would crowd out the data of a record that has to fit a message
+KEPT_SENTENCE = 1000
 #: characters of a reason kept in an attempt's line, so that a line stays under 300 bytes
 KEPT_REASON = 120
 
@@ -188,7 +190,7 @@ def _progressed(record: TaskRecord, event: Progressed) -> Transition:
         record,
         status=status,
         started=started,
-        reason=event.reason if event.reason is not None else record.reason,
+        reason=_sentence(event.reason) if event.reason is not None else record.reason,
         data={**record.data, **event.data},
     )
     return Transition(after, unchanged=after == record)
@@ -202,9 +204,9 @@ def _cancel_asked(record: TaskRecord, event: CancelAsked) -> Transition:
         nudge = (Nudge(record.key, record.claim.worker),)
         if record.cancel is not None:
             return Transition(record, nudge, unchanged=True)
-        wish = CancelRequest(by=event.by, at=event.at, reason=event.reason)
+        wish = _wish(event)
         return Transition(_with(record, cancel=wish), nudge)
-    wish = CancelRequest(by=event.by, at=event.at, reason=event.reason)
+    wish = _wish(event)
     why = f"cancelled by {event.by} before it started" + (f": {event.reason}" if event.reason else "")
     ended = _close(_with(record, cancel=wish), Outcome.CANCELLED, event.at, why)
     return Transition(ended, (Dequeue(record.key), Finish(record.key, Outcome.CANCELLED)))
@@ -270,7 +272,7 @@ def _close(record: TaskRecord, outcome: Outcome, at: datetime, reason: str | Non
         status=status,
         outcome=outcome,
         finished=at,
-        reason=reason,
+        reason=_sentence(reason),
         claim=None,
         released=None,
         not_before=None,
@@ -326,6 +328,14 @@ def _late_report(record: TaskRecord, event: Ended) -> Transition:
             lines[index] = line.model_copy(update=changes)
             return Transition(_with(record, attempts=tuple(lines)))
     return _same(record)
+
+
+def _sentence(reason: str | None) -> str | None:
+    return reason[:KEPT_SENTENCE] if reason else reason
+
+
+def _wish(event: CancelAsked) -> CancelRequest:
+    return CancelRequest(by=event.by, at=event.at, reason=_sentence(event.reason))
 
 
 def _returncode(data: Mapping[str, Any]) -> int | None:

@@ -17,7 +17,7 @@ from qme.bus.port import Bus
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import TaskRecord, TaskSpec, event_headers
-from qme.errors import BusUnavailable, Conflict, NotFound
+from qme.errors import BusUnavailable, Conflict, NotFound, NotPermitted
 from qme.lifecycle import Claimed, Ended, Event, Started, advance
 from qme.observe.logging import get_logger
 from qme.observe.metrics import WorkerMetrics
@@ -116,7 +116,8 @@ async def _surely(what: str, ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await ask()
-        except (BusUnavailable, NotFound) as error:
+        except (BusUnavailable, NotFound, NotPermitted) as error:
+            # Rights too may come back: credentials are renewed while a task runs.
             log.warning("record.bus_waits", asked=what, problem=error.message, seconds=pause)
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)

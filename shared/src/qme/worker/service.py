@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from qme.bus.port import Bus
 from qme.contracts import subjects
+from qme.errors import InvalidRequest
 from qme.executor import registry
 from qme.executor.base import Executor
 from qme.executor.commands import Keeper
@@ -98,7 +99,10 @@ async def work(
     """Work on a bus until ordered to stop. Raises SpoolBusy, KeeperError and what the executor's `open` raises."""
     orders = orders or Orders()
     # Routing knows people by the name they have on the bus, and credentials may give another one than the account's.
-    place = subjects.token(pool) if pool else subjects.personal_pool(subjects.untoken(bus.user))
+    own = subjects.personal_pool(subjects.untoken(bus.user))
+    place = subjects.token(pool) if pool else own
+    if place.startswith("u-") and place != own:
+        raise InvalidRequest(f"--pool {pool} is the pool of another person's own workers; yours is {own}")
     spool = Spool(spooled.spool_path(settings, executor.name, place))
     spool.lock()
     registry_ = CollectorRegistry()
