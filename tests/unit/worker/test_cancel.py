@@ -105,8 +105,8 @@ async def test_after_it_has_ended_by_itself(lab: Lab, code: int) -> None:
     assert record.data["output"] == ["x\n"]
 
 
-async def test_the_keeper_has_not_noticed_the_end_yet(lab: Lab) -> None:
-    """Only what still runs when the keeper is asked to end it was ended by that."""
+async def test_a_wish_older_than_the_exit_record_counts(lab: Lab) -> None:
+    """Whoever asked before the end was on record was told that it would be cancelled; the code is kept."""
     async with lab.worker():
         key = await lab.submit("sh", "-c", "sleep 0.5; exit 3")
         await lab.begun(key)
@@ -123,7 +123,7 @@ async def test_the_keeper_has_not_noticed_the_end_yet(lab: Lab) -> None:
         finally:
             os.kill(keeper.parent, signal.SIGCONT)
         record = await lab.ended(key)
-    assert (record.outcome, record.data["returncode"]) == (Outcome.FAILED, 3)
+    assert (record.outcome, record.data["returncode"]) == (Outcome.CANCELLED, 3)
 
 
 async def _is_zombie(pid: int) -> bool:

@@ -13,6 +13,8 @@ from qme.worker.verdict import judge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WISH = CancelRequest(by="ann", at=NOW, reason="enough")
+#: written before the command ended, while no worker was there to fulfil it
+EARLIER = CancelRequest(by="ann", at=datetime.fromtimestamp(1.5, UTC))
 
 
 def ended(status: int, ended_for: str | None = None) -> Exit:
@@ -30,6 +32,7 @@ def ended(status: int, ended_for: str | None = None) -> Exit:
         # the wish came when it had ended by itself: what really happened counts
         (Result(0), ended(0), WISH, Outcome.SUCCESS),
         (Result(1), ended(1), WISH, Outcome.FAILED),
+        (Result(0), ended(0), EARLIER, Outcome.CANCELLED),
         (Result(137), ended(-9, "timeout"), None, Outcome.TIMEOUT),
         # ended for its time first, cancelled then
         (Result(137), ended(-9, "timeout"), WISH, Outcome.TIMEOUT),

@@ -17,8 +17,8 @@ _SPECIAL = re.compile(r"[|&;<>()$`*?\[\]{}~!#\"'\\\n]")
 def plain_words(spec: TaskSpec) -> list[str]:
     """Give a task's words, for an executor that calls a program without a shell.
 
-    A command that came as one string (`spec.shell`) is split as a shell splits it. Raises WorkplaceError, which ends the
-    task as `submit_failed`, for a string that needs more of a shell than its quotes.
+    A command that came as one string (`spec.shell`) is split as a shell splits it. Raises WorkplaceError, which ends
+    the task as `submit_failed`, for a string that needs more of a shell than its quotes.
     """
     if not spec.shell:
         return [*spec.argv]

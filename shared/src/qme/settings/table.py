@@ -110,8 +110,6 @@ class Settings:
         30.0, duration(), "a claim older than half of this is read again before a command starts"
     )
     heartbeat: float = option(10.0, duration(), "a worker says that it lives this often")
-    lost_after: float = option(3600.0, duration(), "a silent worker's tasks count as lost after this")
-    lost_settle: float = option(86_400.0, duration(), "a task lost by silence is believed lost after this")
     term_grace: float = option(5.0, duration(), "time from TERM to KILL")
     log_limit: int = option(64 << 20, size(0), "output per task and stream that goes to the bus")
     log_chunk: int = option(128 << 10, size(1 << 10, 240 << 10), "largest piece of output in one message")
@@ -126,7 +124,6 @@ class Settings:
     janitor_grace: float = option(
         5.0, duration(), "a record without its queue message is left alone for this long"
     )
-    retain_records: float = option(0.0, duration(zero="forever"), "ended tasks are kept for this long")
 
     # -- watching
     log_level: str = option("info", choice("debug", "info", "warning", "error"), "least level that is logged")

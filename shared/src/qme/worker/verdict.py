@@ -31,10 +31,13 @@ def judge(
     """Word the end of an attempt.
 
     Where the executor gives no outcome: what the command was ended for counts, and only if it had not ended by itself
-    before that (the keeper knows the order). `code` is None where there was no command of ours.
+    before that (the keeper knows the order). A wish to cancel that is older than the end counts too, though nobody was
+    there to fulfil it: whoever asked was told that it would be. `code` is None where there was no command of ours.
     """
     outcome, reason = result.outcome, result.reason
-    ended_for = code.ended_for if code else ("cancel" if cancel else None)
+    ended_for = code.ended_for if code else None
+    if ended_for is None and cancel is not None and (code is None or cancel.at.timestamp() < code.finished):
+        ended_for = "cancel"
     if outcome is None and ended_for == "cancel":
         outcome, reason = Outcome.CANCELLED, reason or wish(cancel)
     elif outcome is None and ended_for == "timeout":
