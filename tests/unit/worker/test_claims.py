@@ -35,6 +35,17 @@ async def test_one_message_twice(lab: Lab) -> None:
     assert lab.starts(key) == 1
 
 
+async def test_replicas_that_lag(lab: Lab) -> None:
+    """A replica that has not seen the task yet makes no worker drop it: the leader is asked."""
+    lab.server.faults.replicas_lag = True
+    async with lab.worker():
+        key = await lab.submit_marked("sleep 0.3")
+        await _drained(lab)
+        lab.server.faults.replicas_lag = False  # this test's own reads are no worker's
+        assert (await lab.ended(key)).outcome is Outcome.SUCCESS
+    assert lab.starts(key) == 1
+
+
 async def test_two_workers_race(lab: Lab) -> None:
     """Of two workers of a pool that hold the same tasks' messages, one starts each."""
     elsewhere = replace(lab.settings, local_dir=lab.home / "local" / "elsewhere")

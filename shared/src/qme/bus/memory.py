@@ -97,6 +97,8 @@ class MemoryBus:
 
     async def last(self, stream: str, subject: str, *, leader: bool = False) -> Message | None:
         await self._turn(subject)
+        if self.server.faults.replicas_lag and not leader:
+            return None
         found = self.server.stream(stream).last(subject)
         return found.message if found else None
 
