@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
 
@@ -17,6 +18,7 @@ import pytest
 from tests.integration.local import standin
 from tests.integration.local.conftest import Local, command, runs, soon, until
 
+from qme.client.connect import open_bus
 from qme.errors import BusUnavailable, LocalStackError
 from qme.local import ensure, ports
 from qme.local.control import AlreadyRunning, down, up
@@ -155,6 +157,47 @@ async def test_service_that_can_not_live_fails_the_start(make: Callable[..., Loc
     local.recipe = Recipe(lambda: (broken,), never)
     with pytest.raises(LocalStackError, match="submitter ended, last saying: no such luck"):
         await local.start()
+
+
+async def test_server_that_died_often_is_waited_for(local: Local) -> None:
+    """A stack that has served is one that comes back: a command waits for that, however often its server was killed."""
+    endpoint = await local.start()
+    for _ in range(3):
+        await soon(lambda: local.pids["nats-server"] and ports.is_ours(local.state.port))
+        local.kill("nats-server")
+        await soon(lambda: not local.pids["nats-server"])
+    assert local.state.services[0].failures >= 3
+    assert await local.start() == endpoint
+
+
+async def test_client_waits_for_a_stack_that_does_not_answer_yet(make: Callable[..., Local]) -> None:
+    """It tries again until publish_retry is over, and then speaks of the local stack, not of QME_NATS_URL."""
+    local = make(connect_timeout=0.2, publish_retry=0.5)
+    await local.start()
+    server = local.pids["nats-server"]
+    os.kill(server, signal.SIGSTOP)
+    try:
+        with pytest.raises(BusUnavailable, match=r"local stack does not answer.*`qme status`"):
+            await open_bus(local.settings, "test")
+        patient = asyncio.create_task(open_bus(replace(local.settings, publish_retry=15.0), "test"))
+        await asyncio.wait({patient}, timeout=1.0)
+        assert not patient.done()
+    finally:
+        os.kill(server, signal.SIGCONT)
+    await (await patient).close()
+
+
+async def test_down_of_a_stack_whose_server_never_ran(make: Callable[..., Local], tmp_path: Path) -> None:
+    """There can be no tasks in it, so it is not refused."""
+    program = tmp_path / "nats-server"
+    program.write_text('#!/bin/sh\n[ "$1" = --version ] && echo nats-server: v2.12.0 || exit 1\n')
+    program.chmod(0o755)
+    local = make(nats_server=program)
+    with pytest.raises(LocalStackError, match="nats-server"):
+        await local.start()
+    supervisor = local.state.pid
+    assert await down(local.settings, say=local.said.append)
+    assert not runs(supervisor)
 
 
 async def test_down_stops_everything_and_keeps_the_store(local: Local) -> None:

@@ -72,6 +72,19 @@ async def test_unusual_paths(make: Callable[..., Local], tmp_path: Path, name: s
     assert await down(local.settings, leave=True, say=local.said.append)
 
 
+@pytest.mark.parametrize("letter", ["\n", "\x01", "\x7f", "\udcff"])
+async def test_paths_that_no_configuration_can_spell(
+    make: Callable[..., Local], tmp_path: Path, letter: str
+) -> None:
+    """They are refused in one printable line, before anything is made there."""
+    home = tmp_path / f"a{letter}b"
+    local = make(home=home, local_dir=home / "local" / "here")
+    with pytest.raises(LocalStackError, match="control characters") as caught:
+        await local.start()
+    assert caught.value.message.isprintable()
+    assert not home.exists()
+
+
 async def test_home_that_is_a_file(make: Callable[..., Local], tmp_path: Path) -> None:
     """It is named, with the setting that moves it."""
     home = tmp_path / "file"

@@ -28,6 +28,8 @@ class Credentials:
 
     login: dict[str, Any]
     user: str | None = None
+    #: they open the embedded stack, so only a server of our own account may see them
+    own: bool = False
 
 
 async def connect(settings: Settings, *, url: str | None = None, creds: Path | None = None, name: str) -> Bus:
@@ -50,12 +52,14 @@ async def connect(settings: Settings, *, url: str | None = None, creds: Path | N
         name=name,
         connect_timeout=settings.connect_timeout,
         publish_retry=settings.publish_retry,
+        own=credentials.own,
     )
 
 
 def read_credentials(path: Path) -> Credentials:
     """Read a credentials file: JSON with user and password, a user's nkey seed, or a NATS .creds file.
 
+    ``"owner": "self"`` in the JSON marks the embedded stack's: they go to a server of our own account only.
     Raises SettingsError for one that others may read, or that is none of the three.
     """
     try:
@@ -91,7 +95,7 @@ def _password(path: Path, text: str) -> Credentials:
         raise SettingsError(f'the credentials in {path} must be {{"user": …, "password": …}}') from error
     if not (isinstance(user, str) and isinstance(password, str) and user):
         raise SettingsError(f"user and password in {path} must be text")
-    return Credentials({"user": user, "password": password}, user)
+    return Credentials({"user": user, "password": password}, user, own=found.get("owner") == "self")
 
 
 def _needs_nkeys(path: Path) -> None:

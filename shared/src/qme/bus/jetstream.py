@@ -50,8 +50,11 @@ class JetStreamBus:
         connect_timeout: float,
         publish_retry: float,
         ping_interval: float = PING_INTERVAL,
+        own: bool = False,
     ) -> JetStreamBus:
         """Connect; `login` are nats-py's own options, `user` is a name, times are seconds.
+
+        `own`: only a server of our own account is believed and gets the login (user and password), at any time.
 
         Raises NotPermitted for refused credentials, BusUnavailable when no server answers or it can't be used.
         """
@@ -62,6 +65,7 @@ class JetStreamBus:
             name=name,
             connect_timeout=connect_timeout,
             ping_interval=ping_interval,
+            own=own,
         )
         await link.open()
         return cls(link, publish_retry)

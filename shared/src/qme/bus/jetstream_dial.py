@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from qme import redact
+from qme.bus.jetstream_own import OwnClient
 from qme.errors import BusUnavailable, NotPermitted
 
 #: older servers ignore a message's time to live without a word
@@ -20,16 +21,19 @@ OLDEST = (2, 11)
 _CLOSING = 2.0
 
 
-async def dial(servers: Sequence[str], options: Mapping[str, Any], timeout: float) -> Client:
+async def dial(servers: Sequence[str], options: Mapping[str, Any], timeout: float, own: bool) -> Client:
     """Connect to one of the servers, within `timeout` seconds, and from then on reconnect for ever.
+
+    `own`: it is the embedded stack, so a server of another account is no server, now and later.
 
     Raises NotPermitted when the credentials are refused, BusUnavailable when no server answers or it can't be used.
     """
     problem: Exception | None = None
+    advice = "`qme status` shows the local stack" if own else "check QME_NATS_CREDS"
     try:
         async with asyncio.timeout(timeout):
             for server in random.sample(servers, len(servers)):
-                client = Client()
+                client = OwnClient() if own else Client()
                 try:
                     await _connect(client, server, options, timeout)
                     await _check(client)
@@ -46,11 +50,15 @@ async def dial(servers: Sequence[str], options: Mapping[str, Any], timeout: floa
                     return client
                 if "authorization violation" in str(problem).lower():
                     raise NotPermitted(
-                        f"NATS at {redact.text(server)} refuses the credentials; check QME_NATS_CREDS"
+                        f"NATS at {redact.text(server)} refuses the credentials; {advice}"
                     ) from problem
     except TimeoutError:
         problem = problem or TimeoutError(f"no answer within {timeout:g} s")
     where = redact.text(", ".join(servers))
+    if own:
+        raise BusUnavailable(
+            f"the local stack does not answer at {where} ({problem}); `qme status` shows it"
+        ) from problem
     raise BusUnavailable(f"NATS can't be reached at {where} ({problem}); check QME_NATS_URL") from problem
 
 

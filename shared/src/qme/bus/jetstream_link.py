@@ -21,6 +21,7 @@ from nats.errors import BadHeaderError, BadSubjectError, SlowConsumerError
 from nats.errors import Error as NatsError
 
 from qme.bus.jetstream_dial import dial, quietly_close
+from qme.bus.jetstream_own import Impostor
 from qme.bus.jetstream_parts import Answers, Callback, Problem, Refusals, Subscription, Unanswered
 from qme.contracts import subjects
 from qme.errors import BusUnavailable, InvalidRequest, LimitReached, QmeError
@@ -45,6 +46,7 @@ class Link:
         name: str,
         connect_timeout: float,
         ping_interval: float,
+        own: bool = False,
     ) -> None:
         self.user = user
         options: dict[str, Any] = {
@@ -57,7 +59,8 @@ class Link:
             "reconnected_cb": self._on_back,
             "closed_cb": self._on_closed,
         }
-        self._dialling = servers, options, connect_timeout
+        self._dialling = servers, options, connect_timeout, own
+        self._warned = False
         self._client: Client | None = None
         self._up = asyncio.Event()
         self._closed: BusUnavailable | None = None
@@ -221,6 +224,9 @@ class Link:
             for subscription in list(self._subscriptions):
                 if subscription.wire is error.sub:
                     subscription.problem(None)
+        elif isinstance(error, Impostor) and self._client and not self._warned:
+            self._warned = True  # once for each interruption
+            _log.warning("the local stack is gone: %s; it is looked for until it is back", error)
         elif not self.refusals.take(str(error)):
             _log.debug("nats: %s", error)
 
@@ -231,6 +237,7 @@ class Link:
 
     async def _on_back(self) -> None:
         if self._closed is None:
+            self._warned = False
             self._up.set()
             for listener in list(self.listeners):
                 listener(None)

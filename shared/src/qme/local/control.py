@@ -140,6 +140,8 @@ async def down(
 async def _clear_tasks(settings: Settings, layout: Layout, state: State | None, cancel: bool) -> None:
     from qme.local import tasks
 
+    if state and not any(layout.store.glob("*")):  # its server never ran, so there are no tasks
+        return
     if not state or not ports.is_ours(state.port):
         raise StackBusy(
             "can't tell whether tasks run, since the bus is down; `qme down --leave` stops the rest"

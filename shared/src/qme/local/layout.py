@@ -15,6 +15,7 @@ import json
 import os
 import stat
 import time
+import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -145,6 +146,11 @@ def explained(path: Path) -> Iterator[None]:
 
 def prepare(layout: Layout, home: Path) -> None:
     """Make the stack's folder, private to us, and look that it can be used. Safe to repeat. Raises LocalStackError."""
+    # The server's configuration can't spell them, and no terminal shows them.
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in str(layout.root)):
+        raise LocalStackError(
+            f"can't keep the local stack in {str(layout.root)!a}: control characters in the path; {_ELSEWHERE}"
+        )
     with explained(layout.root):
         for folder in (home, layout.root, layout.logs, layout.store):
             _make(folder)

@@ -137,7 +137,8 @@ class Server(Service):
         if credentials is None or credentials["user"] != self._plan.user:
             self.port = ports.choose()
             credentials = {"user": self._plan.user, "password": secrets.token_urlsafe(32)}
-            replace(self._layout.creds, json.dumps(credentials))
+            # The mark keeps whoever holds them from sending them to another account's server on the port.
+            replace(self._layout.creds, json.dumps({**credentials, "owner": "self"}))
         replace(self._layout.server_config, _configuration(self._plan, self._layout, self.port, credentials))
 
 
@@ -176,12 +177,12 @@ def _configured_port(layout: Layout) -> int:
 
 
 def _credentials(layout: Layout) -> dict[str, str] | None:
-    """Give the stored credentials; None when there are none, or when others could have read or written them."""
+    """Give the stored credentials; None when there are none that have the mark, or when others could use them."""
     try:
         with layout.creds.open(encoding="utf-8") as file:
             status = os.fstat(file.fileno())
             content = json.load(file)
-        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        if status.st_uid != os.geteuid() or status.st_mode & 0o077 or content["owner"] != "self":
             return None
         return {"user": str(content["user"]), "password": str(content["password"])}
     except (OSError, ValueError, KeyError, TypeError):

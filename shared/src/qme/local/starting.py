@@ -64,7 +64,10 @@ async def start(settings: Settings, *, say: Say, recipe: Recipe = STANDARD) -> E
         if endpoint := alive(layout):  # another command was faster
             return endpoint
         before = read_state(layout)
-        attempt = _Attempt(layout, await _supervisor(settings, layout, say, recipe))
+        pid = await _supervisor(settings, layout, say, recipe)
+        # A stack that has served is kept alive by its supervisor: what ended three times now may be there in a moment.
+        has_served = not pid and layout.ready.exists()
+        attempt = _Attempt(layout, pid, settings.publish_retry if has_served else 0.0)
         endpoint = await attempt.address()
         try:
             async with asyncio.timeout(attempt.remaining()):
@@ -102,8 +105,10 @@ async def _supervisor(settings: Settings, layout: Layout, say: Say, recipe: Reci
 class _Attempt:
     """A start that is under way: waits for it, and tells when it has failed."""
 
-    def __init__(self, layout: Layout, pid: int) -> None:
+    def __init__(self, layout: Layout, pid: int, patience: float) -> None:
         self._layout = layout
+        #: until then services may end as often as they like
+        self._lenient_until = time.monotonic() + patience
         self._deadline = time.monotonic() + PATIENCE
         #: the supervisor that we started; None when it was there before us
         self._supervisor = identity_of(pid) if pid else None
@@ -129,6 +134,8 @@ class _Attempt:
         if self._pid and (self._supervisor is None or identity_of(self._pid) != self._supervisor):
             words = last_words(self._layout.log("supervisor"))
             raise LocalStackError(f"the local stack can't be started: {words or 'its supervisor ended'}")
+        if time.monotonic() < self._lenient_until:
+            return
         state = self._state()
         for service in state.services if state else ():
             if not service.pid and service.failures >= _TRIES:
