@@ -154,3 +154,7 @@ coverage: setup ## tests without whole processes, with the lines they miss
 	$(BIN)/coverage run -m pytest $(UNIT) tests/contract
 	$(BIN)/coverage combine
 	$(BIN)/coverage report
+
+.PHONY: bench
+bench: setup ## what qme adds to a command: the time of `qme run true`, step by step, on the local stack
+	@$(BIN)/python benchmarks/run_split.py

@@ -208,3 +208,14 @@ def test_output_into_a_closed_pipe(stack: Stack) -> None:
     done = subprocess.run(["sh", "-c", line], env=stack.env, capture_output=True, timeout=60, check=False)
     assert done.stdout == b"1\n"
     assert b"Traceback" not in done.stderr
+
+
+def test_an_id_that_cannot_be_printed_is_said(stack: Stack) -> None:
+    """The task was accepted; whoever does not learn that submits it again."""
+    line = f"{' '.join(stack.command('submit', 'echo', 'kept'))} > /dev/full"
+    done = subprocess.run(["sh", "-c", line], env=stack.env, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    said = done.stderr.decode().split()
+    uid = said[said.index("as") + 1].rstrip(",")
+    assert stack.qme("wait", uid).returncode == 0
+    assert stack.ok("logs", uid) == "kept\n"

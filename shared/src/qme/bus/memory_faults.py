@@ -22,7 +22,7 @@ class Faults:
     def __init__(self) -> None:
         self._failures: list[_Failure] = []
         self._drops = 0
-        #: replicas know nothing yet: only a leader's `last` finds a message (seen on three real nodes right after an ack)
+        #: replicas know nothing yet: only a leader's `last` finds a message (seen on three nodes right after an ack)
         self.replicas_lag = False
         self._denied: list[tuple[str, str]] = []
 

@@ -36,7 +36,13 @@ async def run(args: Arguments, context: Context) -> int:
                 # With a key of the user's own, the task may be one that has run long since.
                 before = await client.records.find(uuid, leader=True) if task.key else None
                 async for piece in pieces(before):
-                    await sink.take(piece, output.record)
+                    try:
+                        await sink.take(piece, output.record)
+                    except BrokenPipeError:  # `| head` has seen enough
+                        raise
+                    except OSError:
+                        say(_way_back(uuid, accepted))
+                        raise
     assert output.record is not None  # noqa: S101 - the pieces end with the final record
     explain(output.record)
     return exitcodes.of_one(output.record)

@@ -70,8 +70,16 @@ async def _submit(
         if result.note:
             say(result.note)
         if not (args.wait and args.json):
-            print(_shown(result, args), flush=True)
+            _print_id(result, args)
     return accepted, code
+
+
+def _print_id(result: Result, args: Arguments) -> None:
+    try:
+        print(_shown(result, args), flush=True)
+    except OSError as error:  # the task is there all the same; unsaid, it would be submitted once more
+        say(f"accepted as {result.taskid or result.uuid}, which could not be printed: {error.strerror}")
+        raise
 
 
 async def _wait(client: AsyncClient, accepted: Sequence[Result], context: Context, args: Arguments) -> int:
