@@ -37,7 +37,9 @@ async def workers(slurm: Cluster, tmp_path: Path) -> AsyncIterator[Workers]:
     bus = await server.connect(USER)
     lab = Lab(None, bus, tmp_path, "slurm")
     await lab.set_up()
-    yield Workers(slurm, server, lab)
+    workers = Workers(slurm, server, lab)
+    yield workers
+    workers.kill()
     await lab.clean_up()
     await bus.close()
     server.kill()

@@ -30,18 +30,27 @@ class Workers:
         self.lab = lab
         self._server = server
         self._since = datetime.now(UTC)
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, point: str = "never", *settings: str) -> subprocess.Popen[bytes]:
         """Start a worker that dies at a point."""
         words = [self._server.url, str(self.lab.home), point, *settings]
         with (self.lab.home / "worker.log").open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "tests.slurm.dying_worker", *words],
                 cwd=ROOT,
                 env=self.slurm.env,
                 stdout=log,
                 stderr=log,
             )
+        self._started.append(process)
+        return process
+
+    def kill(self) -> None:
+        """Leave no worker behind, whatever became of the test."""
+        for process in self._started:
+            process.kill()
+            process.wait()
 
     @asynccontextmanager
     async def worker(self, *settings: str) -> AsyncIterator[subprocess.Popen[bytes]]:

@@ -2,7 +2,7 @@
 
 executor    the class: wires the rest
 settings    every wait of it
-submitting  from a task to its one job; `journal` is its memory on disk
+submitting  from a task to its one job; `journal` is its memory on disk, `search` its eyes
 poller      the one loop that asks Slurm about all jobs
 actions     what may be asked about a job, and done to it; `outputs` reads its files
 commands    runs Slurm's programs, and nothing else does

@@ -11,20 +11,20 @@ import asyncio
 import shutil
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from qme.contracts.tasks import Outcome
 from qme.executor import Result, Task, plain_words
 from qme.executor.workplace import Workplace, prepare
 from qme.observe.logging import get_logger
-from qme_executor_slurm import answers, commands, lookup, options, sbatch
+from qme_executor_slurm import answers, commands, options, sbatch
 from qme_executor_slurm.answers import Accepted, Failed, Verdict
 from qme_executor_slurm.commands import NoAnswer, Slurm
 from qme_executor_slurm.journal import Journal, Open, Submitted
 from qme_executor_slurm.lookup import Found
 from qme_executor_slurm.poller import Poller
 from qme_executor_slurm.sbatch import Submission
+from qme_executor_slurm.search import Search
 from qme_executor_slurm.settings import SlurmSettings
 
 log = get_logger(__name__)
@@ -53,8 +53,7 @@ class Submitter:
 
     def __init__(self, settings: SlurmSettings, slurm: Slurm, poller: Poller) -> None:
         self._settings = settings
-        self._slurm = slurm
-        self._poller = poller
+        self._search = Search(slurm, poller)
         self._room = asyncio.Semaphore(settings.sbatch_parallel)
 
     async def submit(self, task: Task, journal: Journal, cancelled: asyncio.Event) -> Submitted | Result:
@@ -128,7 +127,7 @@ class Submitter:
         pause = self._settings.poll_floor
         while True:
             try:
-                found = await self._find(mark, calls)
+                found = await self._search.find(mark, calls)
             except NoAnswer as error:
                 why = f"sbatch may have submitted a job, and Slurm can't be asked: {error.message}"
                 await task.update(reason=why)
@@ -141,7 +140,9 @@ class Submitter:
                     log.info("slurm.no_job", marker=sbatch.marker(*mark))
                     journal.nothing()
                     return None
-                await task.update(reason="sbatch may have submitted a job, which is being looked for")
+                await task.update(
+                    reason=f"sbatch may have submitted a job, which is being looked for{_said(task)}"
+                )
                 empty_since = now if empty_since is None else empty_since
                 pause = min(self._settings.lookup_span, max(pause, self._settings.poll_floor))
             await asyncio.sleep(pause)
@@ -150,22 +151,6 @@ class Submitter:
     def _bound(self) -> float:
         """Seconds within which an sbatch has come to its end."""
         return self._settings.sbatch_timeout + _MOMENT
-
-    async def _find(self, mark: tuple[str, int], calls: Open) -> list[Found]:
-        """Look for a marker. Raises NoAnswer where nobody could know."""
-        since = datetime.fromtimestamp(calls.first, UTC)
-        queue = await self._slurm.queue(calls.clusters)
-        found = lookup.find(*mark, queue)
-        if found or not self._poller.rules.accounting:
-            return found
-        try:
-            accounts = await self._slurm.all_accounts(since, calls.clusters)
-        except NoAnswer:
-            # All that was submitted since then still stands in squeue, had it ended or not.
-            if time.time() - calls.first < self._poller.rules.min_job_age / 2:
-                return []
-            raise
-        return lookup.find(*mark, queue, accounts)
 
     async def _adopt(self, task: Task, journal: Journal, calls: Open, found: list[Found]) -> Result | None:
         kept = [one for one in found if not one.refused]
@@ -199,6 +184,12 @@ async def locate(slurm: Slurm, journal: Journal) -> Submitted:
             known = replace(known, stdout=stdout, stderr=stderr, directory=one.directory)
             journal.accept(known)
     return known
+
+
+def _said(task: Task) -> str:
+    """Give sbatch's last words, to hang on a sentence."""
+    said = " ".join(str((task.record.data.get("sbatch") or {}).get("stderr", "")).split())
+    return f" ({said})" if said else ""
 
 
 def _pattern(path: str | None) -> str | None:
