@@ -144,6 +144,11 @@ test-slurm: setup ## against a real Slurm of two nodes
 	@$(NEED_SLURM)
 	@scripts/group slurm $(PYTEST) tests/slurm
 
+.PHONY: soak
+soak: setup ## long runs that are no part of a change's checks: 200 Slurm jobs under kills
+	@$(NEED_SLURM)
+	@QME_TEST_JOBS=200 scripts/group soak-slurm $(PYTEST) tests/slurm/test_killed.py -k many_kills
+
 .PHONY: test-docs
 test-docs: setup ## what the documents say holds
 	@scripts/group docs $(PYTEST) tests/docs
