@@ -189,7 +189,7 @@ async def test_a_thousand_quick_commands(lab: Lab):
 
 async def test_many_at_once(lab: Lab):
     """Two hundred side by side, each with its own end."""
-    folders = [await lab.start("/bin/sh", "-c", f"sleep 0.5; exit {n % 5}") for n in range(200)]
+    folders = [await lab.start("/bin/sh", "-c", f"sleep 2; exit {n % 5}") for n in range(200)]
     assert len(lab.keeper.running()) > 100
     assert [(await lab.ended(folder)).returncode for folder in folders] == [n % 5 for n in range(200)]
 

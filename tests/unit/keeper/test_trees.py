@@ -198,3 +198,37 @@ async def test_a_process_title_with_brackets_is_no_obstacle(lab: Lab, tmp_path: 
     await lab.end(folder)
     os.close(holder)
     assert lab.members(folder) == []
+
+
+HIDDEN = "(env -i setsid sh -c 'echo $$; exec sleep 60' &); sleep 0.3; echo $$; exec sleep 60"
+
+
+async def hidden(lab: Lab) -> tuple[AttemptDir, list[int]]:
+    """Start a command with an orphan that left session and environment behind; the pids of both."""
+    folder = await lab.start("sh", "-c", HIDDEN)
+    await until(lambda: folder.stdout.exists() and folder.stdout.read_text().count("\n") == 2)
+    return folder, [int(pid) for pid in folder.stdout.read_text().split()]
+
+
+async def test_an_orphan_that_hid_belongs_to_the_only_command(lab: Lab):
+    """With no other command that it could be of, it is ended too."""
+    folder, pids = await hidden(lab)
+    assert await lab.end(folder, grace=0.2) == []
+    assert [pid for pid in pids if identity_of(pid)] == []
+
+
+async def test_an_orphan_that_may_be_anothers_is_left_and_named(lab: Lab, caplog: pytest.LogCaptureFixture):
+    """With two commands nobody can tell whose it is."""
+    other = await lab.start("sleep", "60")
+    folder, pids = await hidden(lab)
+    try:
+        await lab.end(folder, grace=0.2)
+        left = [pid for pid in pids if identity_of(pid)]
+        assert len(left) == 1
+        assert str(left[0]) in caplog.text
+    finally:
+        for pid in pids:
+            row = process(pid)
+            if row:
+                send(row, signal.SIGKILL)
+    await lab.end(other, grace=0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.unit.worker.lab import USER, FaultyBus, Lab, now, once, until
 from tests.unit.worker.test_running import _marked
+from uuid_utils import uuid7
 
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, Status
@@ -279,3 +280,54 @@ async def test_a_restart_takes_nothing_twice(lab: Lab) -> None:
     await keeper.connect()
     assert keeper.running() == {}
     await keeper.close()
+
+
+async def test_odd_things_in_the_spool(lab: Lab) -> None:
+    """What can't be read is passed over, also where a record gives it to this worker; the others are run."""
+    keys = [await lab.submit_marked("true") for _ in range(4)]
+    for key in keys[:3]:
+        await lab.change(key, Claimed(lab.spool.worker_id, "n", 1, now()))
+        await lab.change(key, Started(1, now()))
+    folders = [lab.spool.attempt(key.uuid, 1) for key in keys]
+    folders[0].path.write_text("a file")
+    folders[1].path.symlink_to("/nosuch/place")
+    folders[2].create()
+    (folders[2].path / "start").symlink_to("start")
+    (folders[2].path / "reported").mkdir()
+    lab.spool.attempt(str(uuid7()), 1).path.symlink_to("loop")
+    async with lab.worker():
+        assert (await lab.ended(keys[3])).outcome is Outcome.SUCCESS
+
+
+async def test_a_folder_that_cannot_be_read(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EACCES or EIO for one folder is that folder's trouble alone, at the start and when cleaning."""
+    from qme.worker import adopt, loop, spooled
+
+    lab.spool.attempt(str(uuid7()), 1).create()
+    passed = asyncio.Event()
+
+    def unreadable(folder: object) -> bool:
+        passed.set()
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(adopt, "is_reported", unreadable)
+    monkeypatch.setattr(spooled, "is_reported", unreadable)
+    monkeypatch.setattr(loop, "CLEANING", 0.05)
+    async with lab.worker():
+        await passed.wait()
+        key = await lab.submit("true")
+        assert (await lab.ended(key)).outcome is Outcome.SUCCESS
+        await asyncio.sleep(0.2)
+
+
+async def test_a_worker_says_what_broke_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that there was a group of failures."""
+    from qme.worker import loop
+
+    async def broken(self: object) -> None:
+        raise RuntimeError("this very thing")
+
+    monkeypatch.setattr(loop.Worker, "_clean", broken)
+    with pytest.raises(RuntimeError, match="this very thing"):
+        async with lab.worker():
+            await asyncio.sleep(5)

@@ -114,9 +114,9 @@ class AttemptDir:
         self.path.mkdir(mode=0o700, exist_ok=True)
 
     def read_token(self) -> Token | None:
-        """Read the start token; None: this attempt was never started."""
+        """Read the start token; None: this attempt was never started. OSError: nobody can tell."""
         try:
-            lines = self.start.read_bytes().split(b"\n")[:-1]
+            lines = _read(self.start).split(b"\n")[:-1]
         except FileNotFoundError:
             return None
         fields: dict[str, Any] = {}
@@ -128,9 +128,12 @@ class AttemptDir:
         return Token(**{name: fields.get(name) for name in Token.__slots__})
 
     def read_exit(self) -> Exit | None:
-        """Read the exit record; an incomplete one counts as absent, its writer is still at it."""
+        """Read the exit record; an incomplete one counts as absent, its writer is still at it.
+
+        Raises OSError where something else stands in its place.
+        """
         try:
-            data = self.exit.read_bytes()
+            data = _read(self.exit)
         except FileNotFoundError:
             return None
         try:
@@ -139,10 +142,23 @@ class AttemptDir:
             return None
 
     def size(self) -> int:
-        """Bytes on disk, files of the working folder included."""
-        folders = [folder for folder, _, _ in os.walk(self.path)]
+        """Bytes on disk, files of the working folder included; what can't be looked at counts nothing."""
         return sum(
-            entry.stat(follow_symlinks=False).st_blocks * 512
-            for folder in folders
-            for entry in os.scandir(folder)
+            _blocks(os.path.join(folder, name))  # noqa: PTH118 -- os.walk gives text
+            for folder, folders, files in os.walk(self.path)
+            for name in (*folders, *files)
         )
+
+
+def _read(path: Path) -> bytes:
+    # Not blocking: a named pipe in its place must not hold up the worker.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(fd, "rb") as file:
+        return file.read() or b""
+
+
+def _blocks(path: str) -> int:
+    try:
+        return os.lstat(path).st_blocks * 512
+    except OSError:
+        return 0

@@ -6,6 +6,7 @@ Knows no task record and no bus. What a crash means for an attempt is decided in
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from qme.executor.recovery import Ended, Finding, Lost, NotStarted, Running, loo
 from qme.executor.spool import Spool
 
 __all__ = ["AlreadyStarted", "Exit", "Expired", "Keeper", "KeeperError", "Lost", "Started"]
+
+log = logging.getLogger(__name__)
 
 #: seconds between two looks at a command whose keeper died: nobody tells when it ends
 _ORPHAN_LOOK = 0.5
@@ -143,6 +146,8 @@ class Keeper:
         (set-uid programs), which live on. Goes on when the caller stops waiting.
         """
         answer = await self._link.ask("end", **self._named(uuid, attempt), grace=grace, reason=reason)
+        if unclear := answer.get("unclear"):
+            log.warning("keeper.unclear: %s: processes of it or of another task: %s", uuid, unclear)
         return list(answer["result"])
 
     async def signal(self, uuid: str, attempt: int, number: int) -> int:
@@ -165,7 +170,8 @@ class Keeper:
         await self._link.close()
 
     def _known_exit(self, folder: AttemptDir) -> Exit | None:
-        return folder.read_exit() or self._link.unsaved.get(_name(folder))
+        # Memory first: where the record could not be written, something odd may stand in its place.
+        return self._link.unsaved.get(_name(folder)) or folder.read_exit()
 
     def _named(self, uuid: str, attempt: int) -> dict[str, Any]:
         """Name an attempt and the process that its token names: a keeper that came later does not know it."""

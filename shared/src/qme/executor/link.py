@@ -7,8 +7,10 @@ make of it is for `commands`; the protocol is in `keeper/service.py`.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import itertools
 import json
+import logging
 import os
 import socket
 import sys
@@ -20,11 +22,16 @@ from qme.errors import QmeError
 from qme.executor.attempts import Exit
 from qme.executor.processes import Identity, boot_id, identity_of, is_alive, spawn_detached
 
+#: the standard library's, as everywhere in the SDK
+log = logging.getLogger(__name__)
+
 _PROGRAM = Path(__file__).parent / "keeper"
 #: seconds within which a keeper has to start, and to answer its first question
 _PATIENCE = 15.0
 #: seconds between two tries to reach one
 _PAUSE = 0.005
+#: seconds between two tries to reach one that lives but whose socket was removed, and between two log lines on it
+_HIDDEN_PAUSE, _HIDDEN_LOG = 1.0, 60.0
 #: bytes of the longest line from a keeper: a list of some hundred thousand commands
 _LINE = 64 << 20
 #: a Python from an environment module may not start without it; all else of our environment is none of the keeper's
@@ -118,10 +125,23 @@ class KeeperLink:
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
         give_up, pause = loop.time() + _PATIENCE, _PAUSE
+        say_at = loop.time() + 2 * _HIDDEN_PAUSE
         starting: Identity | None = None
         while True:
             with suppress(FileNotFoundError, ConnectionRefusedError, BlockingIOError):
                 return await asyncio.open_unix_connection(sock=self._dial(), limit=_LINE)
+            if (starting is None or not is_alive(starting)) and self._is_kept():
+                # Its commands are its own: only it can say how they end, so there is nothing to do but wait for it.
+                if loop.time() >= say_at:
+                    log.warning(
+                        "keeper.hidden: the keeper of %s lives, but its socket is gone; waiting until it makes it anew",
+                        self._spool,
+                    )
+                    say_at = loop.time() + _HIDDEN_LOG
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, _HIDDEN_PAUSE)
+                give_up = loop.time() + _PATIENCE
+                continue
             if loop.time() > give_up:
                 raise KeeperError(f"no keeper can be started for {self._spool}; see keeper.log there")
             # One that is leaving holds its lock a moment longer than its socket, and sends ours away: start another.
@@ -134,6 +154,20 @@ class KeeperLink:
                 starting = identity_of(pid)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.2)
+
+    def _is_kept(self) -> bool:
+        """Tell whether some keeper holds the spool's lock; one that starts at this very moment may have to again."""
+        try:
+            fd = os.open(self._spool / "keeper.lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
 
     def _dial(self) -> socket.socket:
         # Through a descriptor, since a spool's own path may be longer than a socket's address can be.

@@ -10,11 +10,13 @@ Everything is 0700 or 0600, since output and environment of a command are its us
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -24,6 +26,9 @@ from qme.executor.attempts import AttemptDir, Exit, Token
 from qme.executor.processes import is_alive
 
 __all__ = ["AttemptDir", "Exit", "Spool", "SpoolBusy", "Token"]
+
+#: the standard library's: structlog would slow down everybody who only wants the SDK
+log = logging.getLogger(__name__)
 
 _ATTEMPT = re.compile(r"([0-9a-f-]{36})\.([1-9][0-9]{0,8})\Z")
 
@@ -42,6 +47,7 @@ class Spool:
         self.tasks = path / "tasks"
         self._trash = path / "trash"
         self._lock: int | None = None
+        self._odd: set[tuple[Path, str]] = set()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)
         self.tasks.mkdir(mode=0o700, exist_ok=True)
@@ -92,9 +98,25 @@ class Spool:
         return AttemptDir(self.tasks / f"{uuid}.{attempt}", uuid, attempt)
 
     def __iter__(self) -> Iterator[AttemptDir]:
+        """Give the attempts that have a folder; other things of such a name are passed over."""
         for path in sorted(self.tasks.iterdir()):
             if found := _ATTEMPT.match(path.name):
-                yield AttemptDir(path, found[1], int(found[2]))
+                try:
+                    is_folder = stat.S_ISDIR(path.lstat().st_mode)
+                except OSError as error:
+                    self.pass_over(path, error)
+                    continue
+                if is_folder:
+                    yield AttemptDir(path, found[1], int(found[2]))
+                else:
+                    self.pass_over(path, NotADirectoryError("it is not a folder"))
+
+    def pass_over(self, path: Path, error: OSError) -> None:
+        """Say, once for each cause, that something in the spool can't be used and is left as it is."""
+        cause = error.strerror or str(error)
+        if (path, cause) not in self._odd:
+            self._odd.add((path, cause))
+            log.warning("spool.passed_over: %s: %s", path, cause)
 
     def clean(
         self, now: float, keep_seconds: float, ceiling_bytes: int, keep: Collection[tuple[str, int]] = ()
@@ -105,18 +127,22 @@ class Spool:
         their output and working folder but not their token: it has to refuse a second start even when the bus has
         forgotten, say after a power cut, that they ever ran. Those in `keep` (uuid, attempt) stay as they are: give
         every attempt whose record is not final yet. What has no exit record is never emptied, and goes by age only
-        once nothing of it runs.
+        once nothing of it runs. What can't be read or removed is passed over.
         """
         shutil.rmtree(self._trash, ignore_errors=True)
         candidates: list[tuple[float, int, AttemptDir]] = []
         touched = total = 0
         for folder in self:
-            exit_known = folder.read_exit() is not None
-            since = (folder.exit if exit_known else folder.path).stat().st_mtime
-            spared = (folder.uuid, folder.attempt) in keep or not (exit_known or self._is_dead(folder))
-            if not spared and since < now - keep_seconds:
-                self._remove(folder.path)
-                touched += 1
+            try:
+                exit_known = folder.read_exit() is not None
+                since = (folder.exit if exit_known else folder.path).stat().st_mtime
+                spared = (folder.uuid, folder.attempt) in keep or not (exit_known or self._is_dead(folder))
+                if not spared and since < now - keep_seconds:
+                    self._remove(folder.path)
+                    touched += 1
+                    continue
+            except OSError as error:
+                self.pass_over(folder.path, error)
                 continue
             size = folder.size()
             total += size
@@ -125,8 +151,11 @@ class Spool:
         for _, size, folder in sorted(candidates, key=lambda candidate: candidate[0]):
             if total <= ceiling_bytes:
                 break
-            for path in (folder.stdout, folder.stderr, folder.workdir):
-                self._remove(path)
+            try:
+                for path in (folder.stdout, folder.stderr, folder.workdir):
+                    self._remove(path)
+            except OSError as error:
+                self.pass_over(folder.path, error)
             total -= size - folder.size()
             touched += 1
         return touched
@@ -137,14 +166,14 @@ class Spool:
 
     def _remove(self, path: Path) -> None:
         """Remove a file or a tree, whatever modes the command left in it; first out of sight in one step."""
-        if not path.exists():
+        if not os.path.lexists(path):
             return
         self._trash.mkdir(mode=0o700, exist_ok=True)
         gone = self._trash / f"{path.name}.{secrets.token_hex(4)}"
         path.rename(gone)
-        for parent, _, _ in os.walk(gone):
-            os.chmod(parent, 0o700)  # noqa: PTH101 -- os.walk gives text
-        if gone.is_dir():
+        if gone.is_dir() and not gone.is_symlink():
+            for parent, _, _ in os.walk(gone):
+                os.chmod(parent, 0o700)  # noqa: PTH101 -- os.walk gives text
             shutil.rmtree(gone, ignore_errors=True)
         else:
             gone.unlink()

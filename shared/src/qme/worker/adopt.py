@@ -25,22 +25,32 @@ log = get_logger(__name__)
 async def from_spool(context: Context) -> AsyncIterator[Attempt]:
     """Give the attempts in the spool whose end is not on the bus yet."""
     for folder in context.spool:
-        if is_reported(folder) or (folder.uuid, folder.attempt) in context.held:
-            continue
         try:
-            entry, read_at = await context.records.read_surely(context.key(folder.uuid))
-        except RecordCorrupt as error:
-            log.warning("adopt.unreadable", task=folder.uuid, problem=error.message)
+            attempt = await _from_folder(context, folder)
+        except OSError as error:  # one folder that can't be read must not keep the others waiting
+            context.spool.pass_over(folder.path, error)
             continue
-        if entry is None:
-            # Cleared, or the bus was rolled back behind it. Not marked: should the record return, we look again.
-            log.warning("adopt.record_gone", task=folder.uuid, attempt=folder.attempt)
-            continue
-        ours = await _ours(context, entry, folder, read_at)
-        if ours is None:
-            mark_reported(folder)
-        elif attempt := await _held(context, folder.attempt, ours):
+        if attempt is not None:
             yield attempt
+
+
+async def _from_folder(context: Context, folder: AttemptDir) -> Attempt | None:
+    if is_reported(folder) or (folder.uuid, folder.attempt) in context.held:
+        return None
+    try:
+        entry, read_at = await context.records.read_surely(context.key(folder.uuid))
+    except RecordCorrupt as error:
+        log.warning("adopt.unreadable", task=folder.uuid, problem=error.message)
+        return None
+    if entry is None:
+        # Cleared, or the bus was rolled back behind it. Not marked: should the record return, we look again.
+        log.warning("adopt.record_gone", task=folder.uuid, attempt=folder.attempt)
+        return None
+    ours = await _ours(context, entry, folder, read_at)
+    if ours is None:
+        mark_reported(folder)
+        return None
+    return await _held(context, folder.attempt, ours)
 
 
 async def _ours(context: Context, entry: RecordEntry, folder: AttemptDir, read_at: float) -> Ours | None:
@@ -73,7 +83,12 @@ async def from_records(context: Context) -> AsyncIterator[Attempt]:
         entry, read_at = await context.records.read_surely(seen.value.key)
         if entry is None or not _claimed(entry.value, context):
             continue
-        if attempt := await _held(context, entry.value.attempt, Ours(entry, read_at, fresh=False)):
+        try:
+            attempt = await _held(context, entry.value.attempt, Ours(entry, read_at, fresh=False))
+        except OSError as error:
+            context.spool.pass_over(context.spool.attempt(entry.value.uuid, entry.value.attempt).path, error)
+            continue
+        if attempt is not None:
             yield attempt
 
 
@@ -87,6 +102,7 @@ async def _held(context: Context, number: int, ours: Ours) -> Attempt | None:
     context.held[which] = None
     try:
         attempt = await hold(context, number, ours, context.records.spec(ours.entry.value.key))
+        started = attempt is not None and attempt.started
     except BaseException:
         context.held.pop(which, None)
         raise
@@ -94,5 +110,5 @@ async def _held(context: Context, number: int, ours: Ours) -> Attempt | None:
         context.held.pop(which, None)
     else:
         context.held[which] = attempt
-        log.info("adopt.taken_up", task=ours.entry.value.uid, attempt=number, started=attempt.started)
+        log.info("adopt.taken_up", task=ours.entry.value.uid, attempt=number, started=started)
     return attempt

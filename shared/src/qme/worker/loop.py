@@ -47,13 +47,16 @@ class Worker:
         await context.keeper.connect()
         await context.executor.open()
         log.info("worker.ready", worker=context.worker, pool=context.pool, slots=context.slots)
-        async with Actions(context).serve(), asyncio.TaskGroup() as group:
-            group.create_task(context.logs.run())
-            group.create_task(self._presence.run(self._look_after))
-            group.create_task(self._clean())
-            await self._adopt(adopt.from_spool(context), group)
-            group.create_task(self._adopt(adopt.from_records(context), group))
-            await self._pull(group)
+        try:
+            async with Actions(context).serve(), asyncio.TaskGroup() as group:
+                group.create_task(context.logs.run())
+                group.create_task(self._presence.run(self._look_after))
+                group.create_task(self._clean())
+                await self._adopt(adopt.from_spool(context), group)
+                group.create_task(self._adopt(adopt.from_records(context), group))
+                await self._pull(group)
+        except BaseExceptionGroup as failures:
+            raise _first_cause(failures) from failures
 
     async def drained(self) -> None:
         """Take nothing new, and return once nothing is held any more."""
@@ -129,7 +132,17 @@ class Worker:
         while True:
             await asyncio.sleep(CLEANING)
             held = frozenset(context.held)
-            removed = await asyncio.to_thread(
-                spooled.clean, context.spool, context.settings, context.worker, held
-            )
+            try:
+                removed = await asyncio.to_thread(
+                    spooled.clean, context.spool, context.settings, context.worker, held
+                )
+            except OSError as error:  # cleaning can wait, the tasks can't
+                context.spool.pass_over(context.spool.path, error)
+                continue
             log.info("spool.cleaned", attempts=removed)
+
+
+def _first_cause(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Pick what went wrong first: whoever started the worker is told that, not that there is a group."""
+    first = failures.exceptions[0]
+    return _first_cause(first) if isinstance(first, BaseExceptionGroup) else first

@@ -39,14 +39,22 @@ def is_reported(folder: AttemptDir) -> bool:
 
 def clean(spool: Spool, settings: Settings, worker: str, held: Collection[tuple[str, int]]) -> int:
     """Make room in the spool, and remove the tasks' own folders with it; the number of attempts. Blocks."""
-    unreported = {(folder.uuid, folder.attempt) for folder in spool if not is_reported(folder)}
+    unreported = {(folder.uuid, folder.attempt) for folder in spool if not _is_surely_reported(spool, folder)}
     removed = spool.clean(time.time(), settings.spool_keep, settings.spool_limit, keep=unreported.union(held))
     kept = {f"{folder.uuid}.{folder.attempt}" for folder in spool} | {
         f"{uuid}.{number}" for uuid, number in held
     }
     folders = work_folder(settings, worker)
     for path in folders.iterdir() if folders.is_dir() else ():
-        is_old = path.stat().st_mtime < time.time() - settings.spool_keep
+        is_old = path.lstat().st_mtime < time.time() - settings.spool_keep
         if path.name not in kept and is_old:
             shutil.rmtree(path, ignore_errors=True)
     return removed
+
+
+def _is_surely_reported(spool: Spool, folder: AttemptDir) -> bool:
+    try:
+        return is_reported(folder)
+    except OSError as error:
+        spool.pass_over(folder.path, error)
+        return False

@@ -7,5 +7,6 @@ qme may be imported in here, and nothing slow to import (its start and its memor
     launch.py   the start token, the spool files, and the spawn: at most one per attempt
     proc.py     what /proc tells: identities, and which processes belong to an attempt
     ending.py   terminates such a tree: TERM, a grace, then KILL until nothing is left
+    door.py     the socket's place in the spool, made anew where somebody removed it
     service.py  the socket, the requests, and the loop that reaps
 """

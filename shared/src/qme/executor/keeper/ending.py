@@ -48,9 +48,18 @@ class Ending:
         self.due = 0.0
         #: pids that may not be signalled; they are not waited for
         self.untouchable: set[int] = set()
+        self._since = min(roots.values(), default=0)
         self._roots = dict(roots)
         self._termed: dict[int, int] = {}
         self._pause = FIRST_LOOK
+
+    def add(self, members: dict[int, int]) -> None:
+        """Take processes (pid -> start time) that are known to belong here although nothing on them says so."""
+        self._roots.update(members)
+
+    def may_own(self, pid: int, start_time: int) -> bool:
+        """Tell whether an orphan of unknown origin can be of this tree: it began later, and is not in it."""
+        return start_time >= self._since and self._roots.get(pid) != start_time
 
     def look(self, rows: list[proc.Process], now: float) -> bool:
         """Signal what is there; True when nothing is left that can be signalled."""

@@ -8,6 +8,10 @@ from __future__ import annotations
 # pathlib would double the keeper's start time and is slow in a scan of thousands of entries
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container
+
 #: the variable that every process of an attempt inherits, its value being ``<uuid>.<attempt>``
 MARKER = "QME_TASK_ID"
 
@@ -80,6 +84,24 @@ def leader(rows: list[Process], task_id: str) -> Process | None:
     """Pick the process that leads an attempt, by the marker alone: a session's leader, else the oldest one."""
     marked = [row for row in rows if row.task_id == task_id]
     return min(marked, key=lambda row: (row.pid != row.session, row.start_time, row.pid), default=None)
+
+
+def has_children() -> bool:
+    """Tell whether anything descends from us: orphans of ended commands come to us, so they count too."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def strays(rows: list[Process], parent: int, known: Container[int]) -> dict[int, int]:
+    """Find orphans (pid -> start time) that came to the keeper, their `parent`, and hid whose they are."""
+    return {
+        row.pid: row.start_time
+        for row in rows
+        if row.parent == parent and row.pid not in known and not row.task_id
+    }
 
 
 def tree(rows: list[Process], task_id: str, roots: dict[int, int]) -> list[Process]:

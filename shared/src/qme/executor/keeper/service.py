@@ -9,8 +9,9 @@ One JSON object a line each way; a request carries an `id`, which its answer rep
          | {"result": "expired"}   read later than `not_after` (CLOCK_BOOTTIME); nothing was started
          | {"error": text}         nothing was started; the same request may be sent again
     {"do": "signal", "task", "pid", "start_time", "signal"}           -> {"result": number of processes}
-    {"do": "end", "task", "pid", "start_time", "grace": seconds,      -> {"result": [pids we may not signal]},
-     "reason": text for its record}                                       once nothing else of the tree is left
+    {"do": "end", "task", "pid", "start_time", "grace": seconds,      -> {"result": [pids we may not signal],
+     "reason": text for its record}                                       "unclear": [pids]}, once nothing else of
+                                       the tree is left; unclear: orphans that may be of this or of another task
     {"do": "list"}  -> {"running": {task: [pid, start_time]}, "unsaved": {task: exit record}}
     {"do": "quit"}  -> {"result": "quitting"}; it ends when nothing runs
     every end of a command -> {"event": "exit", "task", "exit": {…}, "saved": true|false}
@@ -26,13 +27,12 @@ import os
 import re
 import selectors
 import signal
-import socket
 import sys
 import time
-from contextlib import suppress
 
 from . import proc
 from .connection import Connection
+from .door import Door
 from .ending import Ending, send
 from .journal import Journal, exit_record
 from .launch import CannotStart, Launch, Running
@@ -50,7 +50,7 @@ _TASK = re.compile(r"[0-9a-f-]{36}\.[1-9][0-9]{0,8}\Z")
 class Service:
     """One keeper: its clients, its running commands, and the trees that are being ended."""
 
-    def __init__(self, idle: float, sync: bool) -> None:
+    def __init__(self, lock: int, idle: float, sync: bool) -> None:
         self._idle = idle
         self._sync = sync
         self._home = os.open(".", os.O_RDONLY)
@@ -59,23 +59,12 @@ class Service:
         self._by_task: dict[str, Running] = {}
         self._endings: list[tuple[Connection, Any, Ending]] = []
         self._journal = Journal()
+        #: the only task that whatever descends from us can belong to, where there is but one
+        self._sole: str | None = None
         self._quitting = False
         self._selector = selectors.DefaultSelector()
-        self._listener = self._listen()
+        self._door = Door(self._home, lock, self._selector)
         self._watch_signals()
-
-    def _listen(self) -> socket.socket:
-        # Through the descriptor, since a spool's own path may be longer than a socket's address can be.
-        address = f"/proc/self/fd/{self._home}/keeper.sock"
-        with suppress(FileNotFoundError):
-            os.unlink(address)
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(address)
-        os.chmod(address, 0o600)
-        listener.listen(64)
-        listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ)
-        return listener
 
     def _watch_signals(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -98,7 +87,7 @@ class Service:
             for entry, _ in self._selector.select(self._timeout(now, idle_since)):
                 if isinstance(entry.data, Connection):
                     self._serve(entry.data)
-                elif entry.fileobj is self._listener:
+                elif entry.fileobj is self._door.listener:
                     self._accept()
                 else:
                     os.read(entry.fd, 4096)
@@ -106,23 +95,26 @@ class Service:
             now = time.monotonic()
             self._look_at_endings(now)
             self._journal.retry(now)
+            self._door.look(now)
             self._tend_clients()
             if self._clients or self._is_busy():
                 idle_since = now
-        os.unlink("keeper.sock")
+        self._door.close()
 
     def _is_busy(self) -> bool:
-        return bool(self._by_pid or self._endings or self._journal.unsaved)
+        return bool(self._by_pid or self._endings or self._journal.is_busy)
 
     def _finished(self, idle: float) -> bool:
         return not self._is_busy() and (self._quitting or (not self._clients and idle >= self._idle))
 
     def _timeout(self, now: float, idle_since: float) -> float | None:
         due = [ending.due for *_, ending in self._endings]
-        if self._journal.unsaved:
+        if self._journal.is_busy:
             due.append(self._journal.retry_at)
         if not self._clients:
             due.append(idle_since + self._idle)
+        if self._clients or self._is_busy():
+            due.append(self._door.look_at)
         return max(0.0, min(due) - now) if due else None
 
     # --- clients ------------------------------------------------------------------------------------------------
@@ -131,7 +123,7 @@ class Service:
         # A client is heard in the round after this one at the earliest. What its predecessor asked before it died is
         # read in this round, so a worker that has the list and finds no token may rely on it that none will follow.
         try:
-            sock, _ = self._listener.accept()
+            sock, _ = self._door.listener.accept()
         except OSError:
             return
         client = Connection(sock)
@@ -220,6 +212,7 @@ class Service:
         for number, launch in launches:
             if launch.withdrawn:
                 continue
+            alone = not proc.has_children()
             try:
                 command = launch.spawn(self._home)
             except CannotStart as error:
@@ -230,6 +223,7 @@ class Service:
                 client.send({"id": number, "error": f"{error.strerror}"})
             else:
                 self._by_pid[command.pid] = self._by_task[command.task] = command
+                self._sole = command.task if alone else None
                 named = {"task": command.task, "pid": command.pid, "start_time": command.start_time}
                 client.send({"id": number, "result": "started", **named})
         launches.clear()
@@ -274,11 +268,16 @@ class Service:
         rows = self._scan() if due else []
         for entry in due:
             client, number, ending = entry
+            strays = proc.strays(rows, os.getpid(), self._by_pid)
+            if self._sole == ending.task:
+                ending.add(strays)
+                strays = {}
             command = self._by_task.get(ending.task)
             # A command that is gone but not reaped yet has no exit record: the answer waits for that too.
             if ending.look(rows, now) and (command is None or command.pid in ending.untouchable):
                 self._endings.remove(entry)
-                client.send({"id": number, "result": sorted(ending.untouchable)})
+                unclear = sorted(pid for pid, since in strays.items() if ending.may_own(pid, since))
+                client.send({"id": number, "result": sorted(ending.untouchable), "unclear": unclear})
 
 
 def _task(request: dict[str, Any]) -> str:
@@ -301,5 +300,5 @@ def main(argv: list[str]) -> int:
         return 0
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    Service(float(argv[1]) if argv[1:] else 60.0, argv[2:] != ["0"]).run()
+    Service(lock, float(argv[1]) if argv[1:] else 60.0, argv[2:] != ["0"]).run()
     return 0
