@@ -29,3 +29,10 @@ def test_the_task_may_set_anything_but_its_marker():
     assert made["B"] == "own"
     assert made["QME_HOME"] == "mine"
     assert made["QME_TASK_ID"] == f"{TASK}.2"
+
+
+def test_a_shells_own_affairs_are_not_the_commands():
+    """PWD is where the command starts; where and how deep the worker's shell was is nothing to it."""
+    own = {"PWD": "/x", "OLDPWD": "/y", "SHLVL": "3", "_": "/bin/qme", "LANG": "C"}
+    made = build_environment(own, {"A": "1"}, taskid="t", uuid=TASK, attempt=1, cwd="/work")
+    assert made == {"PWD": "/work", "LANG": "C", "A": "1", "QME_TASK_ID": f"{TASK}.1", "QME_UID": "t"}

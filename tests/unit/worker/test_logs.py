@@ -11,6 +11,8 @@ import pytest
 from tests.unit.worker.lab import FaultyBus, Lab, until
 
 from qme.contracts import subjects
+from qme.contracts.output import NAMES
+from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome
 from qme.errors import BusUnavailable, NotPermitted
 
@@ -136,3 +138,61 @@ async def test_a_follower_left_behind_holds_nothing_up(lab: Lab) -> None:
         record = await lab.ended(key)
     assert time.monotonic() - begin < 2.5
     assert record.data["output"] == ["done\n"]
+
+
+REPLACING = {
+    "stdout": (
+        "echo aaaa; sleep 1; echo bbbbbbbbbbbbbbbb > /dev/stdout; echo c",
+        b"aaaa\nbbbbbbbbbbbbbbbb\nc\n",
+    ),
+    "stderr": (
+        "echo err1 >&2; sleep 1; echo err2-longer-than-the-first > /dev/stderr; echo err3 >&2",
+        b"err1\nerr2-longer-than-the-first\nerr3\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("stream", REPLACING)
+async def test_output_that_was_replaced_by_more(lab: Lab, stream: str) -> None:
+    """What is in the file then follows whole what was shipped, and the record says that something may be lost."""
+    script, whole = REPLACING[stream]
+    names = NAMES[stream]
+    async with lab.worker():
+        key = await lab.submit("sh", "-c", script)
+        record = await lab.ended(key)
+    assert await lab.output(key, stream) == whole
+    assert record.data[names.replaced] is True
+    assert record.data[names.written] == record.data[names.logged] == len(whole)
+    assert "rewrote its own output" in (record.reason or "")
+    assert not any(record.data.get(NAMES[other].replaced) for other in REPLACING if other != stream)
+
+
+async def test_output_that_was_replaced_by_as_much(lab: Lab) -> None:
+    """As many bytes, but others; and the same once more behind the back of a worker that was restarted."""
+    async with lab.worker():
+        key = await lab.submit(
+            "sh", "-c", "echo aa; sleep 0.6; echo bb > /dev/stdout; sleep 1; echo cc; sleep 1"
+        )
+        await until(lambda: lab.output(key))
+        await lab.record(key, lambda _: b"bb" in lab.spool.attempt(key.uuid, 1).stdout.read_bytes())
+        await until(lambda: _has(lab, key, b"bb"))
+    async with lab.worker():
+        record = await lab.ended(key)
+    assert await lab.output(key) == b"aa\nbb\ncc\n"
+    assert record.data["output_replaced"] is True
+
+
+async def test_appending_replaces_nothing(lab: Lab) -> None:
+    """`>> /dev/stderr` and `>&2` are safe, and leave no word in the record."""
+    async with lab.worker():
+        key = await lab.submit(
+            "sh", "-c", "echo a >&2; sleep 0.5; echo b >> /dev/stderr; sleep 0.5; echo c >&2"
+        )
+        record = await lab.ended(key)
+    assert await lab.output(key, "stderr") == b"a\nb\nc\n"
+    assert "error_replaced" not in record.data
+    assert record.reason is None
+
+
+async def _has(lab: Lab, key: TaskKey, text: bytes) -> bool:
+    return text in await lab.output(key)

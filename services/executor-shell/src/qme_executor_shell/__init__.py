@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from qme.executor import Executor, ExecutorSettings, Result, Task, capture, option
+from qme.executor.environment import OF_A_SHELL
 from qme.executor.workplace import prepare
 from qme.settings import BOOLEAN, integer
 
@@ -89,4 +90,5 @@ async def login_environment() -> dict[str, str]:
     entries = dict(entry.split(b"=", 1) for entry in text.split(b"\0") if b"=" in entry)
     if not mark or not entries or told.returncode:
         raise ValueError(f"login_shell: {shell} -l told no environment: {told.stderr[-200:]!r}")
-    return {os.fsdecode(name): os.fsdecode(value) for name, value in entries.items()}
+    found = {os.fsdecode(name): os.fsdecode(value) for name, value in entries.items()}
+    return {name: value for name, value in found.items() if name not in OF_A_SHELL}

@@ -22,11 +22,12 @@ class Names(NamedTuple):
     written: str  #: bytes that the command wrote
     logged: str  #: bytes of them on the bus
     truncated: str  #: the excerpt leaves something out
+    replaced: str  #: true where the command emptied or rewrote its own output, of which some may be lost
 
 
 NAMES = {
-    STDOUT: Names("output", "output_bytes", "output_logged", "output_truncated"),
-    STDERR: Names("error", "error_bytes", "error_logged", "error_truncated"),
+    STDOUT: Names("output", "output_bytes", "output_logged", "output_truncated", "output_replaced"),
+    STDERR: Names("error", "error_bytes", "error_logged", "error_truncated", "error_replaced"),
 }
 
 

@@ -19,15 +19,27 @@ _NAMES = frozenset(
         "SYSTEMD_EXEC_PID",
     }
 )
+#: where and how deep the shell was from which the worker was started, or which read a login's environment
+OF_A_SHELL = frozenset({"PWD", "OLDPWD", "SHLVL", "_"})
 
 
 def build_environment(
-    own: Mapping[str, str], task: Mapping[str, str], *, taskid: str, uuid: str, attempt: int
+    own: Mapping[str, str],
+    task: Mapping[str, str],
+    *,
+    taskid: str,
+    uuid: str,
+    attempt: int,
+    cwd: str | None = None,
 ) -> dict[str, str]:
     """Give a command its environment: the worker's `own` without the worker's secrets, then the `task`'s, then ours.
 
     ``QME_TASK_ID=<uuid>.<attempt>`` marks every process of the attempt, and can't be overridden: the keeper finds
-    stray processes by it. ``QME_UID`` is the task's id as people see it.
+    stray processes by it. ``QME_UID`` is the task's id as people see it. ``PWD`` is the folder `cwd` that the command
+    starts in, where one is given; what a shell told the worker of itself is nothing to the command.
     """
-    cleaned = {k: v for k, v in own.items() if k not in _NAMES and not k.startswith(_PREFIXES)}
+    dropped = _NAMES | OF_A_SHELL
+    cleaned = {k: v for k, v in own.items() if k not in dropped and not k.startswith(_PREFIXES)}
+    if cwd is not None:
+        cleaned["PWD"] = cwd
     return {**cleaned, **task, MARKER: f"{uuid}.{attempt}", "QME_UID": taskid}

@@ -68,8 +68,9 @@ class Command:
         `allow` is asked right before each try: it raises where the command must not start. Waits while the keeper has
         no room or can't be reached.
         """
+        uuid, attempt = self._which
         env = build_environment(
-            os.environ, launch.env, taskid=record.uid, uuid=self._which[0], attempt=self._which[1]
+            os.environ, launch.env, taskid=record.uid, uuid=uuid, attempt=attempt, cwd=str(launch.cwd)
         )
 
         async def ask() -> Started | AlreadyStarted | Expired:

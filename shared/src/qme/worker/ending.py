@@ -17,6 +17,9 @@ from qme.worker.spooled import mark_reported
 
 log = get_logger(__name__)
 
+#: what the reason says where a record's `output_replaced` or `error_replaced` is true
+REPLACED = "the command emptied or rewrote its own output, as `> /dev/stdout` does; some may be lost"
+
 
 async def report(
     context: Context, entry: RecordEntry, event: Ended, folder: AttemptDir, output: Output | None
@@ -29,6 +32,10 @@ async def report(
         written, logged = await output.finish()
         own = excerpts(folder.stdout, folder.stderr, written)
         own |= {NAMES[stream].logged: count for stream, count in logged.items()}
+        if output.replaced:
+            own |= {NAMES[stream].replaced: True for stream in output.replaced}
+            sentence = f"{REPLACED}: {', '.join(output.replaced)}"
+            event = replace(event, reason=f"{event.reason}; {sentence}" if event.reason else sentence)
         event = replace(event, data={**own, **event.data})
     key = entry.value.key
     try:

@@ -4,6 +4,9 @@ One timer looks at all files; what has grown is shipped in chunks, one at a time
 that a stream is stored in order and without holes: a worker that comes back goes on after the last stored chunk. All
 streams together have a bounded window, and take turns at it. Nothing here can lose output: until the bus has confirmed
 a chunk it is read again from the spool.
+
+A command can empty the file behind its own output, as `> /dev/stdout` does. So what was shipped last must still stand
+in the file where it stood; else all that the file holds now is shipped behind it, and the attempt's record says so.
 """
 
 from __future__ import annotations
@@ -32,6 +35,10 @@ WINDOW = 4 << 20
 FIRST_LOOK, LAST_LOOK, GROWTH = 0.2, 1.5, 1.5
 #: seconds before a chunk that the bus did not take is sent again, doubling up to the longest
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+#: last bytes of what was shipped that must still stand in the file
+KNOWN = 64
+#: header of a chunk: offset in the stream at which the present content of the file begins, where that is not 0
+HEADER_BASE = "Qme-Base"
 
 
 class LogShipper:
@@ -87,10 +94,15 @@ class Output:
 
         Waits for as long as the bus is away. What a process left behind by the command writes later is not waited for.
         """
-        ends = {stream: tail.end() for stream, tail in self.tails.items()}
-        await asyncio.gather(*(tail.ship_to(ends[stream]) for stream, tail in self.tails.items()))
+        offsets = await asyncio.gather(*(tail.finish() for tail in self.tails.values()))
+        ends = dict(zip(self.tails, offsets, strict=True))
         self.stop()
         return ends, {stream: min(tail.sent, ends[stream]) for stream, tail in self.tails.items()}
+
+    @property
+    def replaced(self) -> list[str]:
+        """The streams of which the command emptied or rewrote what had been shipped."""
+        return [stream for stream, tail in self.tails.items() if tail.replaced]
 
     def stop(self) -> None:
         """Ship no more."""
@@ -114,6 +126,10 @@ class _Tail:
         self._path = path
         #: offset in the stream at which the file begins: above 0 once a command has truncated its own output
         self._base = 0
+        #: what stands in the file right before what is to be shipped next
+        self._known = b""
+        #: size and time of the file when it was last seen to hold nothing new
+        self._seen = (0, 0)
         #: `sent` is known to be what the bus has
         self._is_resumed = is_resumed
         self._refused = False
@@ -121,20 +137,39 @@ class _Tail:
 
     def look(self) -> bool:
         """Begin to ship what is new; False when nothing is."""
-        return self._begin(self.end())
+        return self._begin(self._end())
 
-    def end(self) -> int:
-        """Offset of the end of what was written so far."""
+    @property
+    def replaced(self) -> bool:
+        """The command emptied or rewrote its output after some of it had been shipped."""
+        return self._base > 0
+
+    async def finish(self) -> int:
+        """Ship everything that is there by now, or what can be read of it; offset of its end."""
+        if self._pump is not None:
+            await asyncio.wait({self._pump})
+        end, base = self._end(surely=True), self._base
+        await self._ship_to(end)
+        if self._base != base:  # seen only now: all that the file holds comes behind what was shipped
+            end = self._end()
+            await self._ship_to(end)
+        return end
+
+    def _end(self, *, surely: bool = False) -> int:
+        """Offset of the end of what was written so far; `surely`: also where the file looks as it did before."""
         try:
-            size = os.stat(self._path).st_size  # noqa: PTH116 -- called some dozen times a second for each task
+            status = os.stat(self._path)  # noqa: PTH116 -- called some dozen times a second for each task
         except OSError:  # not made yet, or cleaned away
             return self.sent
-        if self._is_resumed and self._base + size < self.sent:
-            self._base = self.sent  # the command opened its own stdout anew, as `> /dev/stdout` does
-        return self._base + size
+        seen = (status.st_size, status.st_mtime_ns)
+        # While a chunk is on its way it is the pump that compares: only it knows where it reads on.
+        is_idle = self._is_resumed and (self._pump is None or self._pump.done())
+        if is_idle and self._base + status.st_size <= self.sent and (surely or seen != self._seen):
+            self._seen = seen
+            self._read(0)
+        return self._base + status.st_size
 
-    async def ship_to(self, end: int) -> None:
-        """Ship everything before an offset, or what can be read of it."""
+    async def _ship_to(self, end: int) -> None:
         while self._begin(end) and self._pump is not None:
             before = self.sent
             await asyncio.wait({self._pump})
@@ -178,7 +213,11 @@ class _Tail:
         """Go on after the last stored chunk, wherever it came from."""
         last = await self._shipper.bus.last(subjects.LOGS, self._subject, leader=True)
         if last is not None:
-            self.sent = max(self.sent, int(last.headers.get(HEADER_OFFSET, "0")) + len(last.data))
+            end = int(last.headers.get(HEADER_OFFSET, "0")) + len(last.data)
+            if end > self.sent:
+                self.sent = end
+                self._base = max(self._base, int(last.headers.get(HEADER_BASE, "0")))
+                self._known = last.data[-KNOWN:]
         self._is_resumed = True
 
     async def _send(self) -> bool:
@@ -190,24 +229,38 @@ class _Tail:
                 self._subject,
                 data,
                 message_id=subjects.chunk_id(*self._address, self.sent),
-                headers={HEADER_OFFSET: str(self.sent)},
+                headers=self._headers(),
             )
             if ack.duplicate:  # stored by an earlier try, which may have been shorter
                 await self._resume()
                 return True
             self.sent += len(data)
+            self._known = (self._known + data)[-KNOWN:]
             self._shipper.metrics.log_bytes.inc(len(data))
             return True
 
+    def _headers(self) -> dict[str, str]:
+        headers = {HEADER_OFFSET: str(self.sent)}
+        if self._base:
+            headers[HEADER_BASE] = str(self._base)
+        return headers
+
     def _read(self, length: int) -> bytes:
-        if length <= 0:
-            return b""
+        """Read on behind what was shipped, or from the beginning of a file that does not hold that any more."""
+        length = max(length, 0)
+        known = self._known
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            # Not blocking: a command may have put a named pipe in its place.
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             return b""
         try:
-            return os.pread(fd, length, self.sent - self._base)
+            data = os.pread(fd, len(known) + length, self.sent - self._base - len(known))
+            if data.startswith(known):
+                return data[len(known) :]
+            log.warning("logs.replaced", path=self._path, shipped=self.sent)
+            self._base, self._known = self.sent, b""
+            return os.pread(fd, length, 0)
         except OSError as error:
             log.warning("logs.unreadable", path=self._path, problem=str(error))
             return b""
