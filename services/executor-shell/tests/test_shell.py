@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 class Recorder:
     """A task that runs nothing and remembers what it was asked for."""
 
+    number = 1
     started = False
     cancelled = False
 
@@ -68,6 +70,16 @@ class Recorder:
     async def end(self, reason: EndReason) -> None:
         """Remember."""
         self.asked["end"] = reason
+
+    async def confirm(self) -> None:
+        """Allow it."""
+
+    def follow(
+        self, files: Mapping[str, Path], *, first: float, longest: float
+    ) -> AbstractAsyncContextManager[None]:
+        """Remember; a shell command writes its own files."""
+        self.asked["follow"] = files
+        return nullcontext()
 
     async def update(self, *, status: Status | None = None, reason: str | None = None, **data: Any) -> None:
         """Remember."""

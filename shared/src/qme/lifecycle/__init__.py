@@ -34,7 +34,8 @@ from qme.lifecycle.events import (
     Started,
     Vanished,
 )
-from qme.lifecycle.transitions import KEPT_ATTEMPTS, Transition, advance, new_record, story, violations
+from qme.lifecycle.records import KEPT_ATTEMPTS, new_record, story, violations
+from qme.lifecycle.transitions import Transition, advance
 
 __all__ = [
     "KEPT_ATTEMPTS",

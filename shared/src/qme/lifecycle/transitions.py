@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import Attempt, CancelRequest, Claim, Outcome, Status, TaskRecord, TaskSpec
+from qme.contracts.tasks import Attempt, CancelRequest, Claim, Outcome, Status, TaskRecord
 from qme.errors import IllegalTransition
 from qme.lifecycle.events import (
     CancelAsked,
@@ -27,17 +26,12 @@ from qme.lifecycle.events import (
     Started,
     Vanished,
 )
+from qme.lifecycle.records import KEPT_ATTEMPTS, story
 
-#: earlier attempts kept in the record; older lines are dropped (their output stays in the log stream by attempt)
-KEPT_ATTEMPTS = 20
 #: characters of a record's reason: a sentence; more would crowd out the data of a record that has to fit a message
 KEPT_SENTENCE = 1000
 #: characters of a reason kept in an attempt's line, so that a line stays under 300 bytes
 KEPT_REASON = 120
-
-
-#: characters of the command kept in a record, which is for display; the spec has all its words
-KEPT_COMMAND = 16_384
 #: seconds before a retry, however often the delay has been multiplied
 LONGEST_DELAY = 86_400.0
 
@@ -49,31 +43,6 @@ class Transition:
     record: TaskRecord
     effects: tuple[Effect, ...] = ()
     unchanged: bool = False
-
-
-def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
-    """Make the record of a task just accepted: queued, not released yet."""
-    files = {sent.name: sent.sha256 for sent in spec.files}
-    if spec.stdin is not None:
-        files["stdin"] = spec.stdin.sha256
-    return TaskRecord(
-        uid=key.taskid,
-        executor=key.executor,
-        pool=key.pool,
-        command=_shortened(spec.command),
-        user=spec.user,
-        message=spec.message,
-        labels=spec.labels,
-        created=now,
-        retry=spec.retry,
-        cwd=spec.cwd,
-        env=tuple(sorted(spec.env)),
-        files=files,
-    )
-
-
-def _shortened(command: str) -> str:
-    return command if len(command) <= KEPT_COMMAND else command[:KEPT_COMMAND] + "…"
 
 
 def advance(record: TaskRecord, event: Event) -> Transition:
@@ -99,37 +68,6 @@ def advance(record: TaskRecord, event: Event) -> Transition:
             return _vanished(record, event)
         case Rerun():
             return _rerun(record, event)
-
-
-def story(record: TaskRecord) -> str:
-    """One line on where the task stands and how it came there, for error messages."""
-    past = ", ".join(f"{a.attempt}:{a.outcome.value}" for a in record.attempts)
-    now = record.outcome.value if record.outcome else record.status.value
-    held = f", claimed by {record.claim.worker}" if record.claim else ""
-    return f"{record.uid} attempt {record.attempt} {now}{held}" + (f" (earlier {past})" if past else "")
-
-
-def violations(record: TaskRecord) -> list[str]:
-    """List what can't be true of a record; empty for every record that `advance` made."""
-    final = {Status.COMPLETE, Status.CANCELLED, Status.LOST}
-    rules = {
-        "an ended task has a final status, and only an ended one": (record.status in final) == record.ended,
-        "an ended task has a time of ending, and only an ended one": (record.finished is not None)
-        == record.ended,
-        "an ended task is held by nobody": not record.ended
-        or (record.claim is None and record.released is None),
-        "a running task is claimed": record.status is not Status.RUNNING or record.claim is not None,
-        "cancelled is cancelled": (record.status is Status.CANCELLED)
-        == (record.outcome is Outcome.CANCELLED),
-        "lost is lost": (record.status is Status.LOST) == (record.outcome is Outcome.LOST),
-        "only a lost task is provisional": not record.provisional or record.outcome is Outcome.LOST,
-        "attempts count up from one": record.attempt >= 1,
-        "history is older than the current attempt": all(a.attempt < record.attempt for a in record.attempts),
-        "history is kept short": len(record.attempts) <= KEPT_ATTEMPTS,
-        "retries stay within their limit": record.retries <= max(record.retry.limit, 0),
-        "a claim is made on what was released": record.claim is None or record.released is not None,
-    }
-    return [text for text, holds in rules.items() if not holds]
 
 
 # -- one function per event ------------------------------------------------------------------------------------------
