@@ -27,7 +27,7 @@ from qme.contracts.messages import (
     SubmitRequest,
     Target,
 )
-from qme.contracts.subjects import api_subject
+from qme.contracts.subjects import TaskKey, api_subject
 from qme.contracts.tasks import Status
 from qme.errors import NotPermitted, from_wire
 from qme_submitter.process import Submitter
@@ -305,3 +305,18 @@ def test_a_dashboard_asks_with_the_rights_of_the_person_it_names() -> None:
         asker(incoming("dash-web"), admin=True)
     assert asker(incoming("ann", "bob"), admin=False).name == "ann"
     assert asker(incoming("op"), admin=True).operator
+
+
+async def test_another_submitter_makes_a_forgotten_executors_queue_again(world: World) -> None:
+    """It learns change by change of what an operator forgot elsewhere, and makes the consumer for who comes back."""
+    await world.define("other", "gpu", "^other")
+    one, other = await world.submitter(), await world.submitter()
+    await one.service.admin.forget(ExecutorRequest(**frame(), executor="other"))
+    await other.registry.refresh()
+    await world.define("other", "gpu", "^other")
+    await other.registry.refresh()
+    await other.buckets.enqueue(TaskKey("other", "gpu", submission("other").uuid), 1)
+    name = subjects.consumer("other", "gpu")
+    async with asyncio.timeout(10), world.bus.pull(subjects.TASKS, name, credit=lambda: 1) as queue:
+        delivery = await anext(queue)
+    assert delivery.message.subject.startswith(subjects.queue_filter("other", "gpu").removesuffix("*"))

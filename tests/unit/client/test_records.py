@@ -147,3 +147,28 @@ async def test_events_tell_a_tasks_story(stage: Scene) -> None:
                 story = [(change.outcome or change.status, change.by) async for change in changes]
         trail.cancel()
     assert story == [("queued", "ann"), ("running", "w1"), ("success", "w1"), ("cleared", "")]
+
+
+async def test_what_is_acted_on_is_the_leaders_word(stage: Scene) -> None:
+    """A replica still names the task before the last one, and an attempt that is over: neither is believed."""
+    older, newer = await stage.run("older"), await stage.run("newer")
+    await stage.last_is(older)
+    users = subjects.bucket_stream(subjects.BUCKET_USERS)
+    tasks = subjects.bucket_stream(subjects.BUCKET_TASKS)
+    was_last = await stage.bus.last(users, ">")
+    was_first = await stage.bus.last(tasks, subjects.bucket_subject(subjects.BUCKET_TASKS, str(newer)))
+    await stage.last_is(newer)
+    await stage.rerun(newer)
+    ask = stage.bus.last
+
+    async def behind(stream: str, subject: str, *, leader: bool = False) -> object:
+        if not leader and stream == users:
+            return was_last
+        if not leader and newer.uuid in subject:
+            return was_first
+        return await ask(stream, subject, leader=leader)
+
+    stage.reader.__dict__["last"] = behind
+    assert (await stage.client.records.last()).uuid == newer.uuid
+    (target,) = await stage.client.targets([newer.taskid])
+    assert target.attempt == 2

@@ -17,9 +17,11 @@ from qme.bus.kv import Bucket
 from qme.contracts import subjects
 from qme.contracts.executors import Definition, Heartbeat
 from qme.contracts.tasks import Outcome, RetryPolicy, SentFile, Status, TaskRecord
-from qme.errors import Conflict
+from qme.errors import Conflict, InvalidRequest
 from qme.executor.spool import SpoolBusy
+from qme.worker import work
 from qme.worker.spooled import is_reported
+from qme_executor_shell import ShellExecutor, ShellSettings
 
 
 async def test_happy_path(lab: Lab, tmp_path: Path) -> None:
@@ -300,3 +302,9 @@ async def test_the_end_is_marked_in_the_spool(lab: Lab) -> None:
 
 async def _reported(lab: Lab, uuid: str) -> bool:
     return is_reported(lab.spool.attempt(uuid, 1))
+
+
+async def test_nobody_works_in_another_persons_own_pool(lab: Lab) -> None:
+    """A pool that begins as personal ones do is its person's: a worker of somebody else would take their commands."""
+    with pytest.raises(InvalidRequest, match="u-bob is the pool of another person"):
+        await work(ShellExecutor(ShellSettings()), lab.settings, lab.server.connect("ann"), pool="u-bob")
