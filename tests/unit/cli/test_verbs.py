@@ -208,6 +208,24 @@ def test_get_search_events_export(qme: Run) -> None:
     assert exported[1]["data"]["output"] == ["one\n"]
 
 
+@pytest.mark.parametrize(
+    ("words", "uuids"),
+    [
+        (("--status", "failed"), [A]),
+        (("--label", "n=1"), [A]),
+        (("--user", "nobody"), []),
+        (("--older-than", "1d"), []),
+        (("--older-than", "0.000001s", "--all-users"), [A, B]),
+        (("nosuch",), []),
+    ],
+)
+def test_export_takes_what_is_chosen(qme: Run, words: tuple[str, ...], uuids: list[str]) -> None:
+    """The options of `ls`, and the age since the end; an unknown status is a slip."""
+    lines = qme("export", *words, before=two_ended).out.splitlines()
+    assert [json.loads(line)["uid"][-36:] for line in lines] == uuids
+    assert qme("export", "--status", "done").code == 2
+
+
 def test_an_unreadable_record_hides_no_other(qme: Run) -> None:
     """It is named on stderr."""
 

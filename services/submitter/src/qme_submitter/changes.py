@@ -13,8 +13,8 @@ from datetime import timedelta
 from qme.bus.kv import Corrupt, Entry, Removed
 from qme.contracts import subjects
 from qme.contracts.messages import ActionRequest, Result, Target
-from qme.contracts.subjects import TaskKey, action_subject, any_key, is_uuid, log_filter
-from qme.contracts.tasks import TaskRecord, TaskSpec, event_headers
+from qme.contracts.subjects import TaskKey, action_subject, any_key, is_uuid
+from qme.contracts.tasks import TaskRecord, event_headers
 from qme.errors import (
     Conflict,
     IllegalTransition,
@@ -30,6 +30,7 @@ from qme.observe.logging import get_logger
 from qme_submitter.buckets import Buckets
 from qme_submitter.offers import shown
 from qme_submitter.registry import Registry
+from qme_submitter.removal import Removal, SpecSeen
 
 log = get_logger(__name__)
 
@@ -37,8 +38,6 @@ log = get_logger(__name__)
 ROUNDS = 20
 #: seconds that a worker has to answer a nudge; it reads the record at its next heartbeat anyway
 NUDGE_TIMEOUT = 1.0
-#: seconds that the marker of a cleared task stays, so that a delayed repetition does not make it anew
-MARKER = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,7 @@ class Changes:
 
     buckets: Buckets
     registry: Registry
-    #: seconds that a worker may keep files of a cleared task, during which a key must not come to mean a new one
-    spool_keep: float = 7 * 86_400.0
+    removal: Removal
 
     async def cancel(self, target: Target, asker: Asker, reason: str | None = None) -> Result:
         """End a task, or record the wish for its worker. An ended one, or one at another attempt, is "already"."""
@@ -106,17 +104,13 @@ class Changes:
                 continue
             _check_clearable(entry, uuid, force=force)
             try:
-                await self.buckets.records.delete(str(key), entry.revision, keep_marker=MARKER)
+                await self.removal.decide(key, entry.revision)
                 break
             except Conflict:
                 continue
         else:
             raise Conflict(f"{key.taskid} keeps changing; ask again")
-        # The record's marker has decided. What follows may be repeated; the spec goes last, as it tells the owner.
-        await self.buckets.bus.purge(subjects.LOGS, log_filter(uuid))
-        await self.buckets.dequeue(key)
-        if spec is not None:
-            await self._drop_spec(spec)
+        await self.removal.follow_up(key, spec)
         return Result(uuid=uuid, taskid=key.taskid)
 
     async def _end_first(self, target: Target, key: TaskKey, asker: Asker) -> None:
@@ -137,7 +131,7 @@ class Changes:
     # -- whose it is ---------------------------------------------------------------------------------------------------
     async def _found(
         self, uuid: str, asker: Asker, *, force: bool = False
-    ) -> tuple[Entry[TaskSpec] | Corrupt | None, TaskKey]:
+    ) -> tuple[SpecSeen | None, TaskKey]:
         """Find a task for somebody who may change it, by its spec; without one only for an operator."""
         _check_uuid(uuid)
         spec = await self.buckets.specs.look(any_key(uuid), leader=True)
@@ -230,15 +224,6 @@ class Changes:
         silence = self.registry.silence(record.executor, record.pool, worker)
         seen = "has not been seen lately" if silence is None else f"last seen {silence:.0f} s ago"
         return f"runs on {worker}, {seen}"
-
-    async def _drop_spec(self, spec: Entry[TaskSpec] | Corrupt) -> None:
-        # A marker, not a purge: it refuses a repeated submission, which would otherwise make the task anew.
-        keyed = isinstance(spec, Entry) and spec.value.key is not None
-        keep = max(MARKER, self.spool_keep) if keyed else MARKER
-        try:
-            await self.buckets.specs.delete(spec.key, spec.revision, keep_marker=keep)
-        except Conflict:
-            log.debug("changes.spec_gone_already", key=spec.key)
 
 
 def _check_uuid(uuid: str) -> None:

@@ -24,6 +24,7 @@ from qme_submitter.changes import Changes
 from qme_submitter.judgement import Apply, NeedsMessage, Wait, duty, pause
 from qme_submitter.lease import Lease
 from qme_submitter.orphans import Orphans
+from qme_submitter.retention import Retention
 
 log = get_logger(__name__)
 
@@ -51,6 +52,7 @@ class Janitor:
         *,
         interval: float,
         grace: float,
+        retention: Retention,
         republished: Callable[[], None] = lambda: None,
     ) -> None:
         self._changes = changes
@@ -61,6 +63,7 @@ class Janitor:
         self._grace = grace
         self._republished = republished
         self._orphans = Orphans(changes.buckets)
+        self._retention = retention
         self._open: dict[str, _Open] = {}
         self._last = 0
         self._wake = asyncio.Event()
@@ -89,6 +92,7 @@ class Janitor:
         await self._read_changes()
         await self._mend_due()
         await self._orphans.drop()
+        await self._retention.apply()
 
     async def _round(self) -> None:
         try:

@@ -26,6 +26,8 @@ from qme_submitter.changes import Changes
 from qme_submitter.janitor import Janitor
 from qme_submitter.lease import Holder, Lease
 from qme_submitter.registry import Registry
+from qme_submitter.removal import Removal
+from qme_submitter.retention import Retention
 from qme_submitter.room import Room
 from qme_submitter.service import Service
 from qme_submitter.trail import Trail
@@ -70,7 +72,9 @@ class Submitter:
             repeated=metrics.deduplicated.inc,
             unroutable=metrics.unroutable.inc,
         )
-        self.changes = Changes(self.buckets, self.registry, settings.spool_keep)
+        removal = Removal(self.buckets, settings.spool_keep)
+        self.changes = Changes(self.buckets, self.registry, removal)
+        self.retention = Retention(removal, settings.records_keep)
         self.janitor = Janitor(
             self.changes,
             Lease(
@@ -80,6 +84,7 @@ class Submitter:
             ),
             interval=settings.janitor_interval,
             grace=settings.janitor_grace,
+            retention=self.retention,
             republished=metrics.republished.inc,
         )
         self.audit = Audit(bus, clock)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from qme.cli import choosing
 from qme.cli.context import Context, say
-from qme.cli.parsing import Arguments, Parser
+from qme.cli.parsing import Arguments, Parser, seconds
 from qme.cli.table import Table, stamp
 from qme.cli.verbs import Verb
-from qme.client import Wanted
+from qme.client.listing import ago
 from qme.contracts.tasks import TaskRecord
 
 
@@ -26,17 +27,21 @@ async def events(args: Arguments, context: Context) -> int:
 
 
 def export_arguments(parser: Parser) -> None:
-    """Whose tasks, and how much of each."""
+    """Which tasks, and how much of each."""
     parser.add_argument("executor", nargs="?", metavar="EXECUTOR", help="only this executor's tasks")
-    parser.add_argument("--all-users", action="store_true", help="everybody's tasks")
+    choosing.add(parser)
+    parser.add_argument(
+        "--older-than", metavar="TIME", type=seconds, help="only those that ended this long ago, such as 30d"
+    )
     parser.add_argument("--output", action="store_true", help="with up to 64 KiB of each output stream")
 
 
 async def export(args: Arguments, context: Context) -> int:
-    """Write records as JSON lines, in the order of their last change."""
+    """Write records as JSON lines, in the order of their last change; holds a page of them at a time."""
+    choosing.check(args)
     async with context.client() as client:
-        user = None if args.all_users else client.user
-        async for item in client.stream(Wanted(executor=args.executor, user=user)):
+        wanted = choosing.wanted(client, args, executor=args.executor, ended_before=ago(args.older_than))
+        async for item in client.stream(wanted):
             if not isinstance(item, TaskRecord):
                 say(item.problem)
                 continue

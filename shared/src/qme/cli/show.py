@@ -5,30 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from qme.cli import choosing
 from qme.cli.context import Context, say
-from qme.cli.parsing import Arguments, Parser, count, pair
+from qme.cli.parsing import Arguments, Parser, count
 from qme.cli.table import Table, age, stamp
 from qme.cli.verbs import Verb
 from qme.client import AsyncClient, Listing, Wanted
 from qme.contracts.output import NAMES
-from qme.contracts.tasks import Outcome, Status, TaskRecord
-from qme.errors import InvalidRequest, NotFound
+from qme.contracts.tasks import TaskRecord
+from qme.errors import NotFound
 
 #: digits of an id that tables show: its end, since its beginning is a time
 _SHOWN = 8
-_WORDS = {*Status, *Outcome}
 
 
 def ls_arguments(parser: Parser) -> None:
     """Which tasks, and how to write them."""
     parser.add_argument("targets", nargs="*", metavar="EXECUTOR|ID", help="only these")
-    parser.add_argument(
-        "--status", metavar="WORD", action="append", default=[], help="a status or an outcome; repeatable"
-    )
-    parser.add_argument(
-        "--label", metavar="KEY=VALUE", type=pair, action="append", default=[], help="with this label"
-    )
-    _whose(parser)
+    choosing.add(parser)
     parser.add_argument(
         "-n", "--limit", metavar="N", type=count, default=50, help="the newest N (default 50; 0: all)"
     )
@@ -39,9 +33,7 @@ def ls_arguments(parser: Parser) -> None:
 
 async def ls(args: Arguments, context: Context) -> int:
     """List tasks, newest first."""
-    unknown = [word for word in args.status if word not in _WORDS]
-    if unknown:
-        raise InvalidRequest(f"no status {unknown[0]!r}; there are: {', '.join(sorted(_WORDS))}")
+    choosing.check(args)
     async with context.client() as client:
         listing = await _listing(client, args)
     for problem in listing.unreadable:
@@ -73,7 +65,7 @@ async def get(args: Arguments, context: Context) -> int:
 def search_arguments(parser: Parser) -> None:
     """What to look for."""
     parser.add_argument("query", metavar="QUERY", help="regular expression (RE2), upper and lower case alike")
-    _whose(parser)
+    choosing.add_whose(parser)
     parser.add_argument("--jsonl", action="store_true", help="one JSON record a line, without its output")
 
 
@@ -84,7 +76,7 @@ async def search(args: Arguments, context: Context) -> int:
     matcher(args.query)  # a mistake in it is said before a bus is looked for
     table = _Tasks(is_shared=args.all_users)
     async with context.client() as client:
-        async for record in client.search(args.query, Wanted(user=_user(client, args))):
+        async for record in client.search(args.query, Wanted(user=choosing.user(client, args))):
             if args.jsonl:
                 print(json.dumps(_plain(record), ensure_ascii=False), flush=True)
             else:
@@ -93,20 +85,10 @@ async def search(args: Arguments, context: Context) -> int:
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
-def _whose(parser: Parser) -> None:
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--user", metavar="NAME", help="tasks of this user instead of your own")
-    group.add_argument("--all-users", action="store_true", help="everybody's tasks")
-
-
-def _user(client: AsyncClient, args: Arguments) -> str | None:
-    return None if args.all_users else args.user or client.user
-
-
 async def _listing(client: AsyncClient, args: Arguments) -> Listing:
-    wanted = Wanted(user=_user(client, args), statuses=frozenset(args.status), labels=dict(args.label))
+    limit = args.limit or None
     if not args.targets:
-        return await client.list(wanted, args.limit or None)
+        return await client.list(choosing.wanted(client, args), limit)
     found: dict[str, TaskRecord] = {}
     problems: list[str] = []
     more = False
@@ -115,10 +97,7 @@ async def _listing(client: AsyncClient, args: Arguments) -> Listing:
         if record is not None:
             found[record.uuid] = record
             continue
-        part = await client.list(
-            Wanted(executor=target, user=wanted.user, statuses=wanted.statuses, labels=wanted.labels),
-            args.limit or None,
-        )
+        part = await client.list(choosing.wanted(client, args, executor=target), limit)
         if not part.records and target not in {
             known.definition.executor for known in await client.executors()
         }:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
 from qme.client.api import AsyncClient
-from qme.client.listing import Wanted
+from qme.client.listing import Wanted, ago
 from qme.contracts.messages import Target
 from qme.contracts.subjects import executor_name
 from qme.contracts.tasks import TaskRecord
@@ -44,17 +43,12 @@ async def selection(
 async def _all(
     client: AsyncClient, executor: str | None, user: str | None, older_than: float | None, running: bool
 ) -> list[Target]:
-    wanted = Wanted(executor=executor, user=user or client.user)
-    before = None if older_than is None else datetime.now(UTC) - timedelta(seconds=older_than)
-    found: list[Target] = []
-    async for item in client.stream(wanted):
-        if isinstance(item, TaskRecord) and (item.ended or running) and _is_older(item, before):
-            found.append(Target(uuid=item.uuid, attempt=item.attempt))
-    return found
-
-
-def _is_older(record: TaskRecord, before: datetime | None) -> bool:
-    return before is None or (record.finished is not None and record.finished < before)
+    wanted = Wanted(executor=executor, user=user or client.user, ended_before=ago(older_than))
+    return [
+        Target(uuid=item.uuid, attempt=item.attempt)
+        async for item in client.stream(wanted)
+        if isinstance(item, TaskRecord) and (item.ended or running)
+    ]
 
 
 def _is_executor(text: str) -> bool:

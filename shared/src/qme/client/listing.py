@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from qme.bus.kv import Bucket, Corrupt, Entry, Removed
 from qme.bus.port import Bus
@@ -28,6 +28,7 @@ class Wanted:
     user: str | None = None
     statuses: frozenset[str] = frozenset()  #: words that a status or an outcome may be
     labels: Mapping[str, str] = field(default_factory=dict)
+    ended_before: datetime | None = None  #: by `finished`
 
     def takes(self, record: TaskRecord) -> bool:
         """Tell whether the list shows this record."""
@@ -36,6 +37,8 @@ class Wanted:
         if self.user is not None and record.user != self.user:
             return False
         if self.statuses and self.statuses.isdisjoint((record.status, record.outcome or "")):
+            return False
+        if self.ended_before is not None and not _ended_before(record, self.ended_before):
             return False
         return all(record.labels.get(key) == value for key, value in self.labels.items())
 
@@ -56,6 +59,11 @@ class _Seen:
     items: dict[str, _Item] = field(default_factory=dict)
     to: int = 0  #: highest revision read
     first_time: datetime | None = None  #: of the first record of the oldest window
+
+
+def ago(seconds: float | None) -> datetime | None:
+    """Name the moment so many seconds ago, for `Wanted.ended_before`; None for None."""
+    return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
 
 
 async def newest(bus: Bus, wanted: Wanted, limit: int | None) -> Listing:
@@ -126,3 +134,7 @@ def _listing(seen: _Seen, wanted: Wanted, since: datetime | None) -> Listing:
 
 def _is_new(record: TaskRecord, since: datetime | None) -> bool:
     return since is None or record.created > since + CLOCK_SKEW
+
+
+def _ended_before(record: TaskRecord, moment: datetime) -> bool:
+    return record.ended and record.finished is not None and record.finished < moment

@@ -125,6 +125,12 @@ class Settings:
         5.0, duration(), "a record without its queue message is left alone for this long"
     )
 
+    records_keep: float = option(
+        90 * 86_400.0,
+        duration(zero="forever"),
+        "an ended task stays on the bus for this long after its end",
+    )
+
     # -- watching
     log_level: str = option("info", choice("debug", "info", "warning", "error"), "least level that is logged")
     log_format: str = option(
