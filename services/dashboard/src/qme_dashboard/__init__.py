@@ -1,5 +1,6 @@
-"""The dashboard's package; it holds no code yet, and so depends on no web framework and installs no command.
+"""The dashboard: tasks and executors in a browser, and the same as JSON, in one process on one port.
 
-Here will live the Streamlit pages on tasks and executors, and below them a data layer on ``qme.client``.
-Never here: reads or writes of the bus that do not go through the client.
+Below is a copy of the task records (`store`, fed by `hub`); on it stand the pages (`ui`, the one place that knows
+Streamlit) and the HTTP interface (`api`); `guard` stands before both.
+Never here: reads or writes of the bus that do not go through `qme.client`.
 """

@@ -11,21 +11,30 @@ import re2
 from qme.contracts.tasks import TaskRecord
 from qme.errors import InvalidRequest
 
+#: tells whether a text holds what is searched
+Test = Callable[[str], bool]
+
 
 def matcher(query: str) -> Callable[[TaskRecord], bool]:
     """Make the test for a regular expression, upper and lower case alike. Raises InvalidRequest for a bad one."""
+    found = pattern(query)
+    return lambda record: any(found(text) for text in texts(record))
+
+
+def pattern(query: str) -> Test:
+    """Make the test of one text for a regular expression, as `matcher` does."""
     if not query:
         raise InvalidRequest("there is nothing to search for")
     options = re2.Options()
     options.log_errors = False
     try:
         re2.compile(query, options=options)  # alone first, so that an error shows it as it was typed
-        pattern = re2.compile(f"(?ims){query}", options=options)
+        compiled = re2.compile(f"(?ims){query}", options=options)
     except re2.error as error:
         said = error.args[0] if error.args else ""
         reason = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
         raise InvalidRequest(f"{query!r} is not a regular expression (RE2): {reason}") from error
-    return lambda record: any(pattern.search(text) for text in texts(record))
+    return lambda text: compiled.search(text) is not None
 
 
 def texts(record: TaskRecord) -> Iterator[str]:

@@ -1,0 +1,166 @@
+"""The copy of the task records that every page and request is answered from: an SQLite file of this process alone.
+
+A file, since 100,000 records do not belong into memory; in a private folder that goes with the process. One thread
+writes (`apply`); any number read. Where the records come from is `hub`'s business.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from qme.bus.kv import Corrupt, Entry, Removed
+from qme.client import searching
+from qme.client.mirroring import Batch, Item
+from qme.contracts.subjects import TaskKey
+from qme_dashboard import queries
+from qme_dashboard.queries import Filter, Paging, Statement
+from qme_dashboard.rows import COLUMNS, GROUPS, Row, row_of, unreadable
+
+_TABLE = (
+    "CREATE TABLE tasks (uuid TEXT PRIMARY KEY, uid TEXT, executor TEXT, pool TEXT, user TEXT, command TEXT,"
+    " message TEXT, labels TEXT, status TEXT, outcome TEXT, grp TEXT, reason TEXT, attempt INTEGER, worker TEXT,"
+    " created REAL, started REAL, finished REAL, returncode INTEGER, complaint TEXT, haystack TEXT, record TEXT,"
+    " revision INTEGER, generation INTEGER) WITHOUT ROWID"
+)
+#: made once the first load is over, which takes half the time without them
+_INDEXES = tuple(
+    f"CREATE INDEX IF NOT EXISTS by_{name} ON tasks ({columns})"
+    for name, columns in {
+        "created": "created, uuid",
+        "finished": "finished, outcome, executor, started",
+        "started": "started, attempt, created",
+        "grp": "grp",
+        "status": "status, executor, pool, created",
+        "executor": "executor, created",
+        "user": "user, created",
+    }.items()
+)
+_PUT = (
+    f"INSERT INTO tasks VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT (uuid) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
+    + " WHERE excluded.revision >= tasks.revision OR excluded.generation > tasks.generation"
+)
+
+
+class Store:
+    """One copy. `version` grows with every change, so that whoever draws can tell whether there is anything new."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="qme-dashboard-", dir=folder
+        )  # only we may look into it
+        self._path = Path(self._folder.name) / "tasks.sqlite"
+        self._readers = threading.local()
+        self._writer = self._open()
+        self._writer.execute(_TABLE)
+        self._generation = 0
+        self._sweeps = False  #: a reading from the beginning is under way: what it does not tell is gone
+        self.version = 0
+        self.loaded = False  #: everything there was has been read once
+        self.trouble: str | None = None  #: why this may be getting old
+
+    # -- writing (one thread) ----------------------------------------------------------------------------------------
+    def apply(self, batch: Batch) -> None:
+        """Take news in."""
+        self.trouble = batch.trouble
+        if batch.trouble:
+            return
+        if batch.fresh:
+            self._generation += 1
+            self._sweeps = True
+        with self._writer:
+            self._writer.execute("BEGIN")
+            for item in batch.items:
+                self._take(item)
+            if batch.whole and self._sweeps:
+                self._sweeps = False
+                self._writer.execute("DELETE FROM tasks WHERE generation < ?", (self._generation,))
+        if batch.whole and not self.loaded:
+            for index in _INDEXES:
+                self._writer.execute(index)
+            self._writer.execute("ANALYZE")
+            self.loaded = True
+        if batch.items or batch.fresh:
+            self.version += 1
+
+    def _take(self, item: Item) -> None:
+        match item:
+            case Entry():
+                self._put(row_of(item.value, item.revision, self._generation))
+            case Removed():
+                self._writer.execute("DELETE FROM tasks WHERE uuid = ?", (TaskKey.parse(item.key).uuid,))
+            case Corrupt():
+                self._put(unreadable(item, self._generation))
+
+    def _put(self, row: Row) -> None:
+        self._writer.execute(_PUT, row)
+
+    # -- reading (any thread) ----------------------------------------------------------------------------------------
+    def page(
+        self, wanted: Filter, paging: Paging, columns: str = queries.SHOWN
+    ) -> tuple[int, list[dict[str, Any]]]:
+        """Give how many tasks are meant, and one page of them. Raises InvalidRequest for a bad expression."""
+        if wanted.query:
+            matching(wanted.query)
+        (count,) = self.rows(queries.total(wanted))
+        return count["n"], self.rows(queries.page(wanted, paging, columns))
+
+    def named(self, uuids: list[str], columns: str = queries.SHOWN) -> list[dict[str, Any]]:
+        """Give these tasks as they stand now, in this order; those that are gone are left out."""
+        found = {row["uuid"]: row for row in self.rows(queries.named(tuple(uuids), columns))}
+        return [found[uuid] for uuid in uuids if uuid in found]
+
+    def groups(self, wanted: Filter | None = None) -> dict[str, int]:
+        """Give the number of tasks of each tile, those of nobody too."""
+        counted = {row["grp"]: row["n"] for row in self.rows(queries.groups(wanted or Filter()))}
+        return {name: counted.get(name, 0) for name in GROUPS}
+
+    def quantiles(self, which: str, since: float) -> tuple[float | None, float | None]:
+        """Give p50 and p95 of the waits or runs since then, in seconds."""
+        lengths = [row["length"] for row in self.rows(queries.spans(which, since))]
+        return queries.quantile(lengths, 0.5), queries.quantile(lengths, 0.95)
+
+    def choices(self, column: str) -> list[str]:
+        """Give the different values of a column."""
+        return [row["value"] for row in self.rows(queries.distinct(column))]
+
+    def rows(self, statement: Statement) -> list[dict[str, Any]]:
+        """Run a query."""
+        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        if connection is None:
+            connection = self._readers.connection = self._open()
+            connection.execute("PRAGMA query_only = 1")
+        return [dict(row) for row in connection.execute(*statement)]
+
+    def close(self) -> None:
+        """Remove it from the disk."""
+        self._writer.close()
+        self._folder.cleanup()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=30.0, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = OFF",
+            "cache_size = -16000",
+            "temp_store = MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.create_function("regexp", 2, _found, deterministic=True)
+        return connection
+
+
+def _found(query: str, text: str | None) -> bool:
+    return text is not None and matching(query)(text)
+
+
+@lru_cache(maxsize=64)
+def matching(query: str) -> searching.Test:
+    """Give the test for a regular expression. Raises InvalidRequest for a bad one."""
+    return searching.pattern(query)
