@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.integration.stack import Stack
 from tests.slurm.cluster import Cluster, SlurmMissing
+from tests.slurm.tasks import QUICK, STRAY
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,14 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(str(missing))
     yield cluster
     cluster.down()
+
+
+@pytest.fixture(scope="session")
+def qme(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A local stack on a host with Slurm: it starts a Slurm worker by itself."""
+    env = {**QUICK, **STRAY, "SLURM_CONF": str(slurm.conf)}
+    stack = Stack(tmp_path_factory.mktemp("qme-home"), env)
+    stack.ok("up", "--detach")
+    yield stack
+    stack.qme("down", "--cancel")
+    slurm.cancel_all()

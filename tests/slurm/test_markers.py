@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 from tests.slurm.cluster import Cluster, wait_until
 
-from qme_executor_slurm import lookup, options, parsers, queries, sbatch
+from qme.contracts import sbatch_words
+from qme_executor_slurm import lookup, parsers, queries, sbatch
 from qme_executor_slurm.answers import Accepted
 from qme_executor_slurm.lookup import Found
 
@@ -102,8 +103,8 @@ def test_the_script_is_found_where_sbatch_finds_it(slurm: Cluster):
         "-p",
         "y.sh",
     ]
-    assert sbatch.script_word(words) == "job.sh"
-    assert options.read(words[1:]).value("partition") == "main"
+    assert sbatch_words.script_word(words) == "job.sh"
+    assert sbatch_words.read(words[1:]).value("partition") == "main"
     job = slurm.sbatch(*words[1:], mark="qme:script:1")
     (found,) = slurm.details(str(job)) or []
     slurm.cancel_all()

@@ -4,50 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.stack import Stack
 from tests.slurm.cluster import Cluster, wait_until
-
-#: waits that suit a cluster of ours alone
-QUICK = {
-    "QME_SLURM_POLL_FIRST": "0.5",
-    "QME_SLURM_POLL_FLOOR": "0.3",
-    "QME_SLURM_POLL_LONGEST": "2",
-    "QME_SLURM_OUTPUT_FIRST": "0.1",
-    "QME_SLURM_OUTPUT_LONGEST": "0.5",
-}
-#: what sbatch, squeue and jobs would take for wishes, in the environment that the stack was started from
-STRAY = {
-    "SBATCH_PARTITION": "nosuch",
-    "SLURM_JOB_ID": "99",
-    "SBATCH_OUTPUT": "/nowhere",
-    "SQUEUE_FORMAT": "%i",
-}
-
-
-@pytest.fixture(scope="module")
-def qme(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A local stack on a host with Slurm: it starts a Slurm worker by itself."""
-    env = {**QUICK, **STRAY, "SLURM_CONF": str(slurm.conf)}
-    stack = Stack(tmp_path_factory.mktemp("qme-home"), env)
-    stack.ok("up", "--detach")
-    yield stack
-    stack.qme("down", "--cancel")
-    slurm.cancel_all()
-
-
-def standing(qme: Stack, uid: str, **fields: object) -> bool:
-    """The record's fields, or those of its data, are so."""
-    record = qme.record(uid)
-    return all({**record["data"], **record}.get(name) == value for name, value in fields.items())
-
-
-def submitted(qme: Stack, slurm: Cluster, *words: str) -> str:
-    """Submit an sbatch; the task's id."""
-    return qme.ok("submit", "sbatch", *words, cwd=slurm.work).strip()
+from tests.slurm.tasks import standing, submitted
 
 
 def test_the_stack_brings_a_slurm_worker(qme: Stack):

@@ -8,7 +8,8 @@ import string
 import pytest
 from tests.slurm.cluster import Cluster
 
-from qme_executor_slurm import answers, directives, options
+from qme.contracts import sbatch_words
+from qme_executor_slurm import answers, directives
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def known(slurm: Cluster) -> set[str]:
 def test_every_option_of_sbatch_is_in_the_table(known: set[str]):
     """An option that we did not know might hide the script behind its value."""
     assert {
-        name for name in known if options.read([f"--{name}=x"]).options[0].name not in options.LONG
+        name for name in known if sbatch_words.read([f"--{name}=x"]).options[0].name not in sbatch_words.LONG
     } == set()
 
 
@@ -33,7 +34,7 @@ def test_sbatch_agrees_on_which_options_take_a_value(slurm: Cluster, known: set[
     """Without its value a required one is refused; with one, so is an option that has none."""
     wrong = {}
     for name in sorted(known - {"help", "usage", "version"}):
-        option = options.read([f"--{name}", "word"]).options[0]
+        option = sbatch_words.read([f"--{name}", "word"]).options[0]
         alone = slurm.run(["sbatch", f"--{name}"]).stderr
         valued = slurm.run(["sbatch", f"--{name}=/no/such"]).stderr if "requires" not in alone else ""
         arity = (
@@ -43,7 +44,7 @@ def test_sbatch_agrees_on_which_options_take_a_value(slurm: Cluster, known: set[
             if "doesn't allow" in valued
             else "optional"
         )
-        if arity != options.LONG[option.name]:
+        if arity != sbatch_words.LONG[option.name]:
             wrong[name] = arity
     assert wrong == {}
 
@@ -54,8 +55,8 @@ def test_sbatch_agrees_on_the_short_options(slurm: Cluster):
     for letter in string.ascii_letters:
         said = slurm.run(["sbatch", f"-{letter}"]).stderr
         theirs = None if "invalid option" in said else "requires an argument" in said
-        name = options.SHORT.get(letter)
-        if theirs != (None if name is None else options.LONG[name] == "required"):
+        name = sbatch_words.SHORT.get(letter)
+        if theirs != (None if name is None else sbatch_words.LONG[name] == "required"):
             wrong[letter] = said
     assert wrong == {}
 
@@ -86,7 +87,7 @@ DIRECTIVES = [
 def test_directives_are_read_as_sbatch_reads_them(slurm: Cluster, lines: str):
     """The comment that Slurm stores is the one that we found in the script, and ours comes behind it."""
     script = f"#!/bin/sh\n{lines}\ntrue\n"
-    words = options.read(directives.words(script))
+    words = sbatch_words.read(directives.words(script))
     comment = words.last("comment", component=0)
     plain = slurm.submit("-H", "--parsable", stdin=script)
     assert isinstance(plain, answers.Accepted)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qme_executor_slurm import options, sbatch
+from qme.contracts import sbatch_words
+from qme_executor_slurm import sbatch
 
 MARK = sbatch.marker("0199-uuid", 2)
 SCRIPT = "#!/bin/sh\n#SBATCH --comment='of the script' --array=1-3\n#SBATCH -W\ntrue\n"
@@ -69,7 +70,7 @@ def test_the_marker_comes_first_and_behind_the_users_comment(
 def test_the_comment_that_counts_ends_with_the_marker(words: list[str]):
     """Whatever the user's words are, sbatch reads our marker from ours, and theirs are all there."""
     argv = sbatch.build(["sbatch", *words], MARK).argv
-    comment = options.read(argv[1:]).last("comment", component=0)
+    comment = sbatch_words.read(argv[1:]).last("comment", component=0)
     assert comment is not None
     assert comment.value is not None
     assert sbatch.marked(comment.value) == ("0199-uuid", 2)

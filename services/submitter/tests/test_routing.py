@@ -48,6 +48,7 @@ def approval(one: Definition, **changed: object) -> Approval:
         priority=one.priority,
         account=one.account,
         users=one.users,
+        script=one.script,
         by="op",
         at=NOW,
     )
@@ -308,6 +309,19 @@ def test_match_shows_disagreement_and_who_goes_first():
             "its pattern matches, but a goes first; goes on as it was approved; its changes wait for approval",
         ),
     ]
+
+
+def test_scripts_travel_to_a_shared_pool_only_as_approved():
+    """That clients send scripts along is an operator's word, too; a change of it waits for approval."""
+    wants = SLURM.model_copy(update={"script": "sbatch"})
+    answers = [
+        explain(Routes([wants], {("slurm", "default"): said}), ["sbatch", "x"], "ann", {}).script
+        for said in (approval(wants), approval(SLURM))
+    ]
+    assert answers == ["sbatch", None]
+    own = wants.model_copy(update={"pool": "u-ann"})
+    assert explain(Routes([own], {}), ["sbatch", "x"], "ann", {}).script == "sbatch"
+    assert explain(approved(wants, SHELL), ["ls"], "ann", {}).script is None
 
 
 def test_match_without_a_decision_still_says_who_matches():

@@ -7,7 +7,7 @@ poller      the one loop that asks Slurm about all jobs
 actions     what may be asked about a job, and done to it; `outputs` reads its files
 commands    runs Slurm's programs, and nothing else does
 
-Pure, and tested without Slurm: sbatch, options, directives, words (the command line), answers (of sbatch), queries and
+Pure, and tested without Slurm: sbatch and directives (the command line), answers (of sbatch), queries and
 parsers (of squeue, sacct, scontrol), jobids, states, jobs, polling, pace, lookup, exports.
 
 Never here: anything that reaches the bus or the client; an executor sees only ``qme.executor`` and what it shows.

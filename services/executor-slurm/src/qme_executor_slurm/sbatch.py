@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from qme_executor_slurm import directives, options
+from qme.contracts import sbatch_words
+from qme_executor_slurm import directives
 
 #: with these, sbatch says something and submits nothing
 _NO_JOB = frozenset({"help", "usage", "version", "test-only"})
@@ -55,20 +56,6 @@ def marked_line(submit_line: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
-def script_word(argv: Sequence[str]) -> str | None:
-    """Give the word of an sbatch command that names the script; None for ``--wrap`` and a script on stdin.
-
-    sbatch looks for it in ``--chdir`` (`working_directory`) or else where it is started, then in PATH.
-    """
-    words = options.read(argv[1:])
-    return None if words.script is None or "wrap" in words.names else argv[1 + words.script]
-
-
-def working_directory(argv: Sequence[str]) -> str | None:
-    """Give the folder that ``--chdir`` names on the command line."""
-    return options.read(argv[1:]).value("chdir")
-
-
 def build(
     argv: Sequence[str], mark: str, *, script: str = "", env: Mapping[str, str] | None = None
 ) -> Submission:
@@ -78,8 +65,8 @@ def build(
     Of the user's words only the value of a ``--comment`` changes: ours is added behind it, as it is behind one that is
     set in the script or by the environment.
     """
-    line = options.read(argv[1:])
-    inside = options.read(directives.words(script)) if "wrap" not in line.names else options.Words()
+    line = sbatch_words.read(argv[1:])
+    inside = sbatch_words.read(directives.words(script)) if "wrap" not in line.names else sbatch_words.Words()
     given = env or {}
 
     def setting(name: str, variable: str) -> str | None:

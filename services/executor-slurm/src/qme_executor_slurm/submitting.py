@@ -8,44 +8,30 @@ sacct, asked twice with time between, know none is sbatch called again. While th
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from qme.contracts.tasks import Outcome
-from qme.executor import Result, Task, plain_words
-from qme.executor.workplace import Workplace, prepare
+from qme.executor import Result, Task
 from qme.observe.logging import get_logger
-from qme_executor_slurm import answers, commands, options, sbatch
+from qme_executor_slurm import answers, commands, sbatch
 from qme_executor_slurm.answers import Accepted, Failed, Verdict
+from qme_executor_slurm.call import Call, prepare_call
 from qme_executor_slurm.commands import NoAnswer, Slurm
 from qme_executor_slurm.journal import Journal, Open, Submitted
 from qme_executor_slurm.lookup import Found
 from qme_executor_slurm.poller import Poller
-from qme_executor_slurm.sbatch import Submission
 from qme_executor_slurm.search import Search
 from qme_executor_slurm.settings import SlurmSettings
 
 log = get_logger(__name__)
 
-#: bytes of a script that are read for its directives; Slurm itself takes no larger one by default
-_SCRIPT = 4 << 20
 #: seconds after the end of an sbatch before its job is looked for
 _MOMENT = 1.0
 #: what an array's path has in an element's place until its elements are started
 _NO_ELEMENT = str(2**32 - 2)
 #: returncode of a refusal that sbatch gave none for
 _REFUSED = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An sbatch that can be run now."""
-
-    submission: Submission
-    place: Workplace
-    stdin: bytes | None
 
 
 class Submitter:
@@ -68,6 +54,7 @@ class Submitter:
                     return refused
                 continue
             call = prepare_call(task)
+            await task.update(pwd=str(call.place.cwd), script=call.script and str(call.script))
             if not call.submission.submits:
                 argv = [*commands.without_stray(task.spec.env), *call.submission.argv]
                 ended = await task.run(argv, cwd=call.place.cwd, env=task.spec.env)
@@ -195,48 +182,6 @@ def _said(task: Task) -> str:
 def _pattern(path: str | None) -> str | None:
     """Give an array's path with ``%a``; None where what Slurm shows is one element's, already expanded."""
     return path.replace(_NO_ELEMENT, "%a") if path and _NO_ELEMENT in path else None
-
-
-def prepare_call(task: Task) -> Call:
-    """Lay out what the task brings and word its sbatch. Raises WorkplaceError."""
-    place = prepare(task)
-    argv = plain_words(task.spec)
-    folder = place.cwd / (sbatch.working_directory(argv) or "")
-    stdin = place.stdin.read_bytes() if place.stdin else None
-    script = ""
-    word = sbatch.script_word(argv)
-    if word is None:
-        script = (stdin or b"").decode(errors="replace")
-    elif path := _script(word, folder, place.cwd, task):
-        script = _text(path)
-        if not _leads_there(word, path, folder):
-            argv[1 + (options.read(argv[1:]).script or 0)] = str(path)
-    mark = sbatch.marker(task.spec.uuid, task.number)
-    return Call(sbatch.build(argv, mark, script=script, env=task.spec.env), place, stdin)
-
-
-def _script(word: str, folder: Path, cwd: Path, task: Task) -> Path | None:
-    """Find the script: where sbatch looks for it, else among the files that were sent along."""
-    for base in (folder, cwd):
-        if (base / word).is_file():
-            return base / word
-    sent = {sent.name for sent in task.spec.files}
-    if (name := Path(word).name) in sent:
-        return cwd / name
-    found = shutil.which(word)
-    return Path(found) if found else None
-
-
-def _leads_there(word: str, path: Path, folder: Path) -> bool:
-    return folder / word == path or shutil.which(word) == str(path)
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_SCRIPT).decode(errors="replace")
-    except OSError:
-        return ""  # sbatch will say what is wrong with it
 
 
 async def _sleep(seconds: float, unless: asyncio.Event) -> None:

@@ -74,6 +74,7 @@ class Admin:
             priority=definition.priority,
             account=definition.account,
             users=definition.users,
+            script=definition.script,
             by=by,
             at=self.buckets.clock(),
         )

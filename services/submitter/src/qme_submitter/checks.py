@@ -94,7 +94,7 @@ def _texts(submission: Submission) -> Iterator[tuple[str, str]]:
         yield f"label {name!r}", name + value
     for name in ("cwd", "message", "host", "executor", "pool"):
         yield name, getattr(submission, name) or ""
-    for sent in (*submission.files, *([submission.stdin] if submission.stdin else [])):
+    for sent in (*submission.files, *filter(None, (submission.stdin, submission.script))):
         yield "a file's name", sent.name
 
 
@@ -168,6 +168,9 @@ def _check_files(submission: Submission) -> None:
         total += _check_content(sent)
     if submission.stdin is not None:
         total += _check_content(submission.stdin)
+    if submission.script is not None:
+        _check_name(submission.script.name)
+        total += _check_content(submission.script)
     if total > MAX_FILES:
         raise InvalidRequest(f"the files to send have {total} bytes together, the limit is {MAX_FILES}")
     _check_collisions(sent.name for sent in submission.files)

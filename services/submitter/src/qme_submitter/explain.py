@@ -44,20 +44,26 @@ def explain(
         for one in sorted(view.visible, key=lambda one: (-one.priority, one.executor, one.pool))
         for alive in (online.get((one.executor, one.pool), 0),)
     )
+    script = [one.script for one in view.visible if decision and _goes_to(one, decision)]
     return MatchReply(
         command=command,
         executor=decision.executor if decision else None,
         pool=decision.pool if decision else None,
         why=why,
+        script=script[0] if script else None,
         candidates=candidates,
     )
+
+
+def _goes_to(one: Offer, decision: Decision) -> bool:
+    return (one.executor, one.pool) == (decision.executor, decision.pool)
 
 
 def _verdict(one: Offer, view: View, hits: set[str], decision: Decision | None) -> str:
     if one.trouble is not None or not one.admits(view.user):
         return closed_to(one, view.user)
     leader = view.groups[one.executor].leader
-    if decision and (one.executor, one.pool) == (decision.executor, decision.pool):
+    if decision and _goes_to(one, decision):
         return "takes it"
     if leader.matchstring is None:
         says = "takes only what nobody else matches"

@@ -26,6 +26,8 @@ class Offer:
     version: str
     definition: Definition
     approval: Approval | None = None
+    #: how its commands name a script that clients send along
+    script: str | None = None
     #: why it takes no command
     trouble: str | None = None
     #: worth knowing, though it counts
@@ -43,7 +45,7 @@ class Offer:
 
 def offer(definition: Definition, approval: Approval | None) -> Offer:
     """Judge how a definition counts, given the approval of its executor and pool."""
-    matchstring, priority = definition.matchstring, definition.priority
+    matchstring, priority, script = definition.matchstring, definition.priority, definition.script
     trouble: str | None = None
     remark: str | None = None
     known = True
@@ -55,7 +57,7 @@ def offer(definition: Definition, approval: Approval | None) -> Offer:
         command = f"qme executors approve {definition.executor} --pool {shown(definition.pool)}"
         trouble = f"not approved; an operator can: {command}"
     else:
-        matchstring, priority = approval.matchstring, approval.priority
+        matchstring, priority, script = approval.matchstring, approval.priority, approval.script
         if approval.account != definition.account:
             trouble = f"it runs as {definition.account} now, but was approved for {approval.account}"
         elif not approval.covers(definition):
@@ -71,6 +73,7 @@ def offer(definition: Definition, approval: Approval | None) -> Offer:
         definition.version,
         definition,
         approval,
+        script,
         trouble,
         remark,
         known,

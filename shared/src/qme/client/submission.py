@@ -44,7 +44,7 @@ def prepare(command: str | Sequence[str], options: Options, *, host: str) -> Sub
     argv = words.argv_of(command)
     cwd = os.path.abspath(options.cwd) if options.cwd else working_directory()  # noqa: PTH100 - keeps links
     files = tuple(_sent(Path(path)) for path in options.send)
-    stdin = None if options.stdin is None else _packed("stdin", options.stdin, 0o600)
+    stdin = None if options.stdin is None else packed("stdin", options.stdin, 0o600)
     _check_size(files if stdin is None else (*files, stdin))
     return Submission(
         uuid=new_uuid(),
@@ -112,16 +112,17 @@ def _sent(path: Path) -> SentFile:
     except OSError as error:
         raise InvalidRequest(f"can't send {path}: {error.strerror}") from error
     inside = not path.is_absolute() and ".." not in path.parts
-    return _packed(path.as_posix() if inside else path.name, content, stat.S_IMODE(about.st_mode) & 0o777)
+    return packed(path.as_posix() if inside else path.name, content, stat.S_IMODE(about.st_mode) & 0o777)
 
 
-def _packed(name: str, content: bytes, mode: int) -> SentFile:
+def packed(name: str, content: bytes, mode: int) -> SentFile:
+    """Make a sent file of its content."""
     digest = hashlib.sha256(content).hexdigest()
     return SentFile(name=name, content=base64.b64encode(content).decode(), mode=mode, sha256=digest)
 
 
 def _check_size(files: Sequence[SentFile]) -> None:
-    total = sum(len(sent.content) * 3 // 4 - sent.content[-2:].count("=") for sent in files)
+    total = sum(sent.size for sent in files)
     if total > MAX_FILES:
         raise InvalidRequest(
             f"the files to send have {total} bytes together, the limit is {MAX_FILES >> 10} KiB"

@@ -36,6 +36,8 @@ class Definition(_Advert):
     users: tuple[str, ...] = ()  #: user names that may submit; ``*`` admits all; empty: the account's owner
     actions: tuple[ActionInfo, ...] = ()
     fields: tuple[str, ...] = ()  #: names in `data` worth showing, in order
+    #: how its commands name a script, so that clients send it along (`qme.client.scripts` has the ways there are)
+    script: str | None = None
     updated: datetime
 
     @field_validator("executor")
@@ -62,13 +64,15 @@ class Approval(_Advert):
     priority: int
     account: str
     users: tuple[str, ...]
+    script: str | None = None
     by: str
     at: datetime
 
     def covers(self, definition: Definition) -> bool:
         """Tell whether the definition still says what was approved."""
-        mine = (self.matchstring, self.priority, self.account, self.users)
-        return mine == (definition.matchstring, definition.priority, definition.account, definition.users)
+        mine = (self.matchstring, self.priority, self.account, self.users, self.script)
+        theirs = (definition.matchstring, definition.priority, definition.account, definition.users)
+        return mine == (*theirs, definition.script)
 
 
 class Heartbeat(_Advert):

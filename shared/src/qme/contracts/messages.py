@@ -51,6 +51,7 @@ class Submission(_Wire):
     env: dict[str, str] = {}
     files: tuple[SentFile, ...] = ()
     stdin: SentFile | None = None
+    script: SentFile | None = None
     timeout: float | None = None
     retry: RetryPolicy = RetryPolicy()
     message: str | None = None
@@ -147,6 +148,7 @@ class MatchReply(_Wire):
     executor: str | None
     pool: str | None
     why: str
+    script: str | None = None  #: how the commands of that executor name a script (`Definition.script`)
     candidates: tuple[Candidate, ...]
 
 

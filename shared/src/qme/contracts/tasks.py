@@ -93,6 +93,11 @@ class SentFile(_Stored):
     mode: int = 0o600
     sha256: str
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file, if its content is base64."""
+        return len(self.content) * 3 // 4 - self.content[-2:].count("=")
+
 
 class TaskSpec(_Stored):
     """What was submitted; written once by a submitter, read by submitters and the pool's workers only."""
@@ -108,6 +113,8 @@ class TaskSpec(_Stored):
     env: dict[str, str] = {}
     files: tuple[SentFile, ...] = ()
     stdin: SentFile | None = None
+    #: what the command names as its script and its executor wants sent along; used where the worker has no equal one
+    script: SentFile | None = None
     timeout: float | None = None  #: seconds of run time
     retry: RetryPolicy = RetryPolicy()
     message: str | None = None

@@ -150,6 +150,8 @@ class Executor(ABC, Generic[SettingsT]):
     version: ClassVar[str] = "0"
     #: how a task stands once it is claimed: QUEUED where a scheduler decides when it runs, and `update` tells
     begins: ClassVar[Status] = Status.RUNNING
+    #: how its commands name a script, which clients then send along as `spec.script`: ``sbatch``, or None
+    script: ClassVar[str | None] = None
     #: names in the exported data that are worth showing, in order
     fields: ClassVar[tuple[str, ...]] = ()
     settings_type: ClassVar[type[ExecutorSettings]] = ExecutorSettings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from qme.contracts.messages import Submission
 from qme.contracts.tasks import TaskSpec
 from qme.executor.workplace import WorkplaceError
 
@@ -14,7 +15,7 @@ _QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\$`]|\\.)*"|\\.""", re.DOTALL)
 _SPECIAL = re.compile(r"[|&;<>()$`*?\[\]{}~!#\"'\\\n]")
 
 
-def plain_words(spec: TaskSpec) -> list[str]:
+def plain_words(spec: TaskSpec | Submission) -> list[str]:
     """Give a task's words, for an executor that calls a program without a shell.
 
     A command that came as one string (`spec.shell`) is split as a shell splits it. Raises WorkplaceError, which ends

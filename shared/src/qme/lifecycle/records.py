@@ -18,6 +18,8 @@ def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
     files = {sent.name: sent.sha256 for sent in spec.files}
     if spec.stdin is not None:
         files["stdin"] = spec.stdin.sha256
+    if spec.script is not None:
+        files[spec.script.name] = spec.script.sha256
     return TaskRecord(
         uid=key.taskid,
         executor=key.executor,

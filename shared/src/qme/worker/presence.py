@@ -106,6 +106,7 @@ class Presence:
             users=self._users,
             actions=actions_of(type(executor)),
             fields=executor.fields,
+            script=executor.script,
             updated=now(),
         )
 

@@ -1,6 +1,7 @@
 """The command line of ``sbatch`` as sbatch itself reads it: where its options end, what they say, where the script is.
 
-Pure. It understands words only as far as qme needs it to; what it does not know is sbatch's to refuse.
+Pure. Here, and not in the Slurm executor, as clients go by it too: they have the script, and may not have the executor.
+It understands words only as far as qme needs it to; what it does not know is sbatch's to refuse.
 """
 
 from __future__ import annotations
@@ -106,6 +107,20 @@ def read(words: Sequence[str]) -> Words:
             break
     names = frozenset(option.name for option in options)
     return Words(tuple(options), at if at < len(words) else None, names)
+
+
+def script_word(argv: Sequence[str]) -> str | None:
+    """Give the word of an sbatch command that names the script; None for ``--wrap`` and a script on stdin.
+
+    sbatch looks for it in ``--chdir`` (`working_directory`) or else where it is started, then in PATH.
+    """
+    words = read(argv[1:])
+    return None if words.script is None or "wrap" in words.names else argv[1 + words.script]
+
+
+def working_directory(argv: Sequence[str]) -> str | None:
+    """Give the folder that ``--chdir`` names on the command line."""
+    return read(argv[1:]).value("chdir")
 
 
 def _option(words: Sequence[str], at: int, component: int) -> Iterator[Option]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qme_executor_slurm import options
-from qme_executor_slurm.sbatch import script_word, working_directory
+from qme.contracts import sbatch_words
+from qme.contracts.sbatch_words import script_word, working_directory
 
 SCRIPTS = [
     ("sbatch job.sh", "job.sh"),
@@ -63,14 +63,14 @@ def test_the_last_value_counts(words: str, value: str | None):
 
 def test_what_follows_the_script_is_its_own():
     """The script's arguments may look like sbatch's options."""
-    read = options.read(["-H", "job.sh", "--comment=mine", "-p", "x"])
+    read = sbatch_words.read(["-H", "job.sh", "--comment=mine", "-p", "x"])
     assert read.names == {"hold"}
     assert read.script == 1
 
 
 def test_components_of_a_heterogeneous_job_are_told_apart():
     """Options behind a colon are another component's."""
-    read = options.read(["--comment=a", "-n1", ":", "--comment", "b", "job.sh"])
+    read = sbatch_words.read(["--comment=a", "-n1", ":", "--comment", "b", "job.sh"])
     assert [(o.value, o.component) for o in read.options if o.name == "comment"] == [("a", 0), ("b", 1)]
     first = read.last("comment", component=0)
     assert first is not None
@@ -81,5 +81,5 @@ def test_components_of_a_heterogeneous_job_are_told_apart():
 @given(st.lists(st.text(st.sampled_from("-=:a1HpJ wrc"), max_size=8), max_size=8))
 def test_no_words_are_too_strange(words: list[str]):
     """Reading never fails, and every option stands where it says."""
-    for option in options.read(words).options:
+    for option in sbatch_words.read(words).options:
         assert option.value is None or words[option.last][option.offset :] == option.value
