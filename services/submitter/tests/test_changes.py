@@ -182,10 +182,21 @@ async def test_rerun_of_what_has_not_ended_is_refused(world: World) -> None:
 async def test_rerun_of_a_guess_needs_force(world: World) -> None:
     """A task lost by silence may still run somewhere."""
     one, task, target = await queued(world)
-    await world.advance(task.uuid, claimed(), Vanished(1, NOW, "silent"))
+    await world.advance(task.uuid, claimed(), Vanished(1, WORKER, NOW, "silent"))
     with pytest.raises(InvalidRequest, match="--force"):
         await one.changes.rerun(target, ANN)
     assert not (await one.changes.rerun(target, ANN, force=True)).already
+
+
+async def test_cancel_of_a_guess_waits_for_its_worker(world: World) -> None:
+    """A task lost by silence may still run: the wish is kept for the worker, should it come back."""
+    one, task, target = await queued(world)
+    await world.advance(task.uuid, claimed(), Vanished(1, WORKER, NOW, "silent"))
+    result = await one.changes.cancel(target, ANN)
+    assert result.note == f"asked; may still run on {WORKER}, has not been seen lately"
+    record = await world.record(task.uuid)
+    assert (record.status, record.cancel and record.cancel.by) == (Status.LOST, "ann")
+    assert (await one.changes.cancel(target, ANN)).already
 
 
 async def test_rerun_asks_again_whether_the_pool_takes_the_user(world: World) -> None:

@@ -170,7 +170,7 @@ class Scene:
 
     async def lose(self, key: TaskKey) -> None:
         """Conclude from silence that a task is lost."""
-        await self.apply(key, Vanished(1, now(), "its worker is silent"))
+        await self.apply(key, Vanished(1, WORKER, now(), "its worker is silent"))
 
     async def rerun(self, key: TaskKey) -> None:
         """Begin another attempt."""

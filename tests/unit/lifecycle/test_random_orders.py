@@ -20,6 +20,7 @@ from qme.lifecycle import (
     Progressed,
     Released,
     Rerun,
+    Returned,
     Started,
     Vanished,
     advance,
@@ -45,7 +46,10 @@ events: st.SearchStrategy[Event] = st.one_of(
     ),
     st.builds(CancelAsked, st.just("ann"), moments, st.none() | attempts),
     st.builds(Ended, attempts, outcomes, moments, st.just({"returncode": 1})),
-    st.builds(Vanished, attempts, moments, st.just("silent")),
+    st.builds(Vanished, attempts, workers, moments, st.just("silent")),
+    st.builds(
+        Returned, workers, st.sampled_from(["d", "e"]), attempts, moments, statuses, st.none() | moments
+    ),
     st.builds(Rerun, st.just("ann"), moments, st.none() | attempts, st.booleans()),
 )
 
@@ -56,7 +60,7 @@ def test_no_order_of_events_makes_an_illegal_state(sequence: list[Event], retrie
     """Whatever arrives, in whatever order, the record keeps its rules, and refusals leave it as it was."""
     spec = TaskSpec(uuid=KEY.uuid, user="ann", argv=("true",), retry=RetryPolicy(limit=retries))
     record = new_record(spec, KEY, T0)
-    claims: dict[int, str] = {}
+    holders: dict[int, str] = {}
     enqueued: list[int] = []
     finals: dict[int, int] = {}
     for event in sequence:
@@ -71,7 +75,7 @@ def test_no_order_of_events_makes_an_illegal_state(sequence: list[Event], retrie
         assert not step.unchanged or step.record == record
         record = step.record
         if record.claim is not None:
-            assert claims.setdefault(record.attempt, record.claim.nonce) == record.claim.nonce
+            assert holders.setdefault(record.attempt, record.claim.worker) == record.claim.worker
         enqueued += [effect.attempt for effect in step.effects if isinstance(effect, Enqueue)]
         for effect in step.effects:
             if isinstance(effect, Finish) and not effect.corrected:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import Outcome, RetryPolicy, Status, TaskRecord, TaskSpec
+from qme.contracts.tasks import CancelRequest, Outcome, RetryPolicy, Status, TaskRecord, TaskSpec
 from qme.errors import IllegalTransition
 from qme.lifecycle import (
     KEPT_ATTEMPTS,
@@ -23,6 +23,7 @@ from qme.lifecycle import (
     Released,
     Rerun,
     Retry,
+    Returned,
     Started,
     Vanished,
     advance,
@@ -186,7 +187,7 @@ def test_a_repeated_report_changes_nothing() -> None:
 
 def test_a_late_report_reaches_only_its_attempt() -> None:
     """Attempt 1 coming back from the dead corrects its line in the history, not attempt 2."""
-    lost = apply(record(), *RUNNING, Vanished(1, at(100), "silent"))
+    lost = apply(record(), *RUNNING, Vanished(1, "w1", at(100), "silent"))
     second = apply(lost, Rerun("ann", at(101), force=True))
     step = advance(second, ended(Outcome.SUCCESS, returncode=0))
     assert step.record.attempts[0].outcome is Outcome.SUCCESS
@@ -196,7 +197,7 @@ def test_a_late_report_reaches_only_its_attempt() -> None:
 
 def test_lost_by_silence_is_provisional_and_can_be_corrected() -> None:
     """A worker that comes back knows better; that counts as a correction, not as a second ending."""
-    lost = apply(record(), *RUNNING, Vanished(1, at(100), "no heartbeat"))
+    lost = apply(record(), *RUNNING, Vanished(1, "w1", at(100), "no heartbeat"))
     assert lost.provisional
     assert lost.status is Status.LOST
     with pytest.raises(IllegalTransition, match="--force"):
@@ -209,15 +210,99 @@ def test_lost_by_silence_is_provisional_and_can_be_corrected() -> None:
 
 def test_silence_alone_does_not_retry() -> None:
     """A retry beside an original that still runs would run it twice; it waits for the proof."""
-    lost = apply(record(retries=1), *RUNNING, Vanished(1, at(100), "no heartbeat"))
+    lost = apply(record(retries=1), *RUNNING, Vanished(1, "w1", at(100), "no heartbeat"))
     assert lost.attempt == 1
     assert lost.ended
     assert apply(lost, Ended(1, Outcome.LOST, at(200))).attempt == 2
 
 
+def test_a_retry_after_the_proof_is_no_second_ending() -> None:
+    """The provisional `lost` was told and counted; what the next attempt comes to replaces it."""
+    lost = apply(record(retries=1), *RUNNING, Vanished(1, "w1", at(100), "no heartbeat"))
+    second = apply(lost, Ended(1, Outcome.LOST, at(200)), Released(at(300)), Claimed("w2", "n2", 2, at(301)))
+    step = advance(second, ended(attempt=2))
+    assert step.effects == (Finish(KEY, Outcome.SUCCESS, corrected=True),)
+
+
+def test_the_worker_is_back_with_what_was_lost() -> None:
+    """It runs again, under the same attempt; its end is then a correction, not a second ending."""
+    lost = apply(record(), *RUNNING, Vanished(1, "w1", at(100), "no heartbeat"))
+    back = Returned("w1", "n9", 1, at(200), data={"pid": 7})
+    step = advance(lost, back)
+    assert violations(step.record) == []
+    assert step.effects == ()
+    assert (step.record.status, step.record.outcome, step.record.provisional) == (Status.RUNNING, None, False)
+    assert (step.record.finished, step.record.reason, step.record.started) == (None, None, at(1))
+    assert step.record.claim is not None
+    assert (step.record.claim.worker, step.record.claim.nonce, step.record.data) == ("w1", "n9", {"pid": 7})
+    assert advance(step.record, back).unchanged
+    assert advance(step.record, ended()).effects == (Finish(KEY, Outcome.SUCCESS, corrected=True),)
+
+
+def test_lost_twice_is_counted_once() -> None:
+    """A worker that comes and goes."""
+    back = Returned("w1", "n9", 1, at(200))
+    again = apply(record(), *RUNNING, Vanished(1, "w1", at(100), "x"), back)
+    step = advance(again, Vanished(1, "w1", at(300), "x"))
+    assert step.effects == (Finish(KEY, Outcome.LOST, corrected=True),)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(
+            (*RUNNING, Vanished(1, "w1", at(9), "x"), Ended(1, Outcome.LOST, at(10))), id="proved lost"
+        ),
+        pytest.param((*RUNNING, ended()), id="ended"),
+        pytest.param((RELEASED, CancelAsked("ann", at(1))), id="cancelled unclaimed"),
+        pytest.param((RELEASED, Claimed("w2", "n2", 1, at(1))), id="another one's"),
+        pytest.param(
+            (*RUNNING, Vanished(1, "w1", at(9), "x"), Rerun("ann", at(10), force=True)),
+            id="at another attempt",
+        ),
+    ],
+)
+def test_what_a_worker_can_not_come_back_to(events: tuple[object, ...]) -> None:
+    """A final end, another worker's claim and another attempt stay as they are."""
+    assert advance(apply(record(), *events), Returned("w1", "n9", 1, at(20))).unchanged
+
+
+def test_another_worker_knows_nothing_of_what_was_lost() -> None:
+    """Only the one that had the attempt can say that it was not lost."""
+    lost = apply(record(), *RUNNING, Vanished(1, "w1", at(100), "x"))
+    assert advance(lost, Returned("w2", "n9", 1, at(200))).unchanged
+
+
+@pytest.mark.parametrize("cancel", [None, CancelRequest(by="ann", at=T0)])
+def test_a_claim_that_the_bus_forgot_is_made_again(cancel: CancelRequest | None) -> None:
+    """A bus that was rolled back shows the attempt as waiting; its worker has it, and a wish to cancel is not lost."""
+    forgotten = apply(record(), RELEASED).model_copy(update={"cancel": cancel})
+    step = advance(forgotten, Returned("w1", "n9", 1, at(20), Status.RUNNING, at(1), {"pid": 7}))
+    assert violations(step.record) == []
+    assert step.record.claim is not None
+    assert (step.record.claim.worker, step.record.started, step.record.cancel) == ("w1", at(1), cancel)
+    assert not step.record.corrected
+
+
+def test_the_silence_of_another_worker_says_nothing() -> None:
+    """The verdict is about the worker that has the claim."""
+    assert advance(apply(record(), *RUNNING), Vanished(1, "w0", at(9), "x")).unchanged
+
+
+def test_a_wish_to_cancel_what_may_be_lost_is_kept() -> None:
+    """It may still run; its worker finds the wish when it comes back, and no retry follows."""
+    lost = apply(record(retries=1), *RUNNING, Vanished(1, "w1", at(100), "x"))
+    step = advance(lost, CancelAsked("ann", at(101)))
+    assert (step.record.status, step.effects) == (Status.LOST, (Nudge(KEY, "w1"),))
+    assert step.record.cancel is not None
+    back = apply(step.record, Returned("w1", "n9", 1, at(200)))
+    assert back.cancel == step.record.cancel
+    assert apply(step.record, Ended(1, Outcome.LOST, at(200))).attempt == 1
+
+
 def test_a_task_nobody_claimed_does_not_vanish() -> None:
     """It waits visibly in the queue instead."""
-    assert advance(apply(record(), RELEASED), Vanished(1, at(9), "x")).unchanged
+    assert advance(apply(record(), RELEASED), Vanished(1, "w1", at(9), "x")).unchanged
 
 
 def test_rerun_keeps_the_id_and_the_past() -> None:

@@ -28,6 +28,7 @@ def test_a_worker_starts_with_every_series_at_zero(registry: CollectorRegistry) 
         'qme_worker_slots{executor="shell"}': 2.0,
         'qme_worker_log_bytes_total{executor="shell"}': 0.0,
         'qme_worker_write_conflicts_total{executor="shell"}': 0.0,
+        'qme_worker_tasks_corrected_total{executor="shell"}': 0.0,
     }
     for outcome in (*Outcome, "other"):
         expected[f'qme_worker_tasks_ended_total{{executor="shell",outcome="{outcome}"}}'] = 0.0

@@ -27,7 +27,7 @@ from qme.executor.spool import Spool
 from qme.lifecycle import CancelAsked, Event, Nudge, Released, advance, new_record
 from qme.settings import Settings
 from qme.worker import Orders, work
-from qme.worker.spooled import spool_path
+from qme.worker.spooled import is_reported, spool_path
 from qme_executor_shell import ShellExecutor, ShellSettings
 
 T = TypeVar("T")
@@ -236,6 +236,10 @@ class Lab:
     async def queued(self) -> int:
         """Count the queue's messages."""
         return (await self.bus.state(subjects.TASKS)).messages
+
+    async def reported(self, key: TaskKey, attempt: int = 1) -> bool:
+        """Tell whether the worker has nothing left to do for an attempt."""
+        return is_reported(self.spool.attempt(key.uuid, attempt))
 
     def starts(self, key: TaskKey) -> int:
         """Count how often a command that appends a line to its `mark` file was started."""

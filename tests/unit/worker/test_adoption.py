@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.worker.lab import USER, FaultyBus, Lab, now, once, until
+from tests.unit.worker.lab import FaultyBus, Lab, now, once, until
 from tests.unit.worker.test_running import _marked
 from uuid_utils import uuid7
 
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, Status
-from qme.errors import QmeError
-from qme.executor.base import Result, Task
 from qme.executor.commands import Keeper
 from qme.executor.keeper import proc
-from qme.lifecycle import Claimed, Rerun, Started, Vanished
-from qme.worker.spooled import is_reported
-from qme_executor_shell import ShellExecutor, ShellSettings
+from qme.lifecycle import Claimed, Started
 
 
 async def test_while_the_command_runs(lab: Lab) -> None:
@@ -114,114 +109,13 @@ async def test_cancelled_before_it_was_started(lab: Lab) -> None:
     assert lab.starts(key) == 0
 
 
-async def test_lost_by_silence_is_corrected(lab: Lab) -> None:
-    """What was given up for lost while its worker was away is corrected by what really happened."""
-    async with lab.worker():
-        key = await lab.submit_marked("sleep 0.5; exit 4")
-        await lab.begun(key)
-    await lab.change(key, Vanished(1, now(), "silent"))
-    async with lab.worker():
-        record = await lab.record(key, lambda record: not record.provisional)
-    assert (record.status, record.outcome, record.data["returncode"]) == (Status.COMPLETE, Outcome.FAILED, 4)
-    assert lab.starts(key) == 1
-
-
-async def test_lost_and_run_again_elsewhere(lab: Lab) -> None:
-    """The report on an attempt that was given up corrects its line in the history and nothing else."""
-    async with lab.worker():
-        key = await lab.submit_marked("sleep 0.5; exit 4")
-        await lab.begun(key)
-    await lab.change(key, Vanished(1, now(), "silent"))
-    await lab.change(key, Rerun(USER, now(), force=True))
-    async with lab.worker():
-        record = await lab.record(key, lambda record: record.attempts[0].outcome is not Outcome.LOST)
-    (line,) = record.attempts
-    assert (line.outcome, line.returncode) == (Outcome.FAILED, 4)
-    assert (record.attempt, record.status) == (2, Status.QUEUED)
-
-
-async def test_lost_before_it_was_started(lab: Lab) -> None:
-    """What was given up for lost before its start token is never started."""
-    key = await lab.submit_marked("true")
-    await lab.change(key, Claimed(lab.spool.worker_id, "n", 1, now()))
-    lab.spool.attempt(key.uuid, 1).create()
-    await lab.change(key, Vanished(1, now(), "silent"))
-    async with lab.worker():
-        await until(lambda: _reported(lab, key.uuid))
-    assert lab.starts(key) == 0
-
-
-async def _reported(lab: Lab, uuid: str) -> bool:
-    return is_reported(lab.spool.attempt(uuid, 1))
-
-
-async def test_a_worker_that_slept_asks_again(lab: Lab) -> None:
-    """Half a lease after the claim the record is read again: what is not ours any more is not started."""
-    dropped: list[bool] = []
-
-    class Sleeper(ShellExecutor):
-        async def execute(self, task: Task) -> Result:
-            await lab.change(key, Vanished(1, now(), "silent"))
-            await asyncio.sleep(0.4)
-            try:
-                return await super().execute(task)
-            except QmeError:
-                dropped.append(not task.started)
-                raise
-
-    async with lab.worker(
-        Sleeper(ShellSettings()), settings=replace(lab.settings, lease=0.6, heartbeat=30.0)
-    ):
-        key = await lab.submit_marked("true")
-        record = await lab.ended(key)
-        await until(lambda: _filled(dropped))
-    assert record.outcome is Outcome.LOST
-    assert lab.starts(key) == 0
-    assert dropped == [True]
-
-
-async def _filled(found: list[bool]) -> bool:
-    return bool(found)
-
-
-@pytest.mark.parametrize("again", [False, True])
-async def test_the_bus_forgot_the_claim(lab: Lab, again: bool) -> None:
-    """After a roll-back of the bus the start token refuses a second start; the end is written all the same."""
-    async with lab.worker():
-        key = await lab.submit_marked("sleep 1")
-        entry = await lab.entry(key)
-        await lab.begun(key)
-        forgotten = await lab.entry(key)
-        await lab.records.update(str(key), entry.value.model_copy(update={"claim": None}), forgotten.revision)
-        if again:
-            await lab.enqueue(key)
-        record = await lab.ended(key)
-    assert record.outcome is Outcome.SUCCESS
-    assert lab.starts(key) == 1
-
-
-async def test_the_bus_forgot_the_claim_while_nobody_was_there(lab: Lab) -> None:
-    """The worker claims again what it has started."""
-    async with lab.worker():
-        key = await lab.submit_marked("sleep 0.7")
-        await lab.begun(key)
-    entry = await lab.entry(key)
-    await lab.records.update(
-        str(key), entry.value.model_copy(update={"claim": None, "data": {}}), entry.revision
-    )
-    async with lab.worker():
-        record = await lab.ended(key)
-    assert record.outcome is Outcome.SUCCESS
-    assert lab.starts(key) == 1
-
-
 async def test_cleared_while_it_ran(lab: Lab) -> None:
     """A record that is gone is not written again."""
     async with lab.worker():
         key = await lab.submit_marked("sleep 0.5")
         await lab.begun(key)
         await lab.records.delete(str(key), (await lab.entry(key)).revision)
-        await until(lambda: _reported(lab, key.uuid))
+        await until(lambda: lab.reported(key))
     assert await lab.records.get(str(key), leader=True) is None
 
 

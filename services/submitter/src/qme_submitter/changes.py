@@ -62,7 +62,7 @@ class Changes:
         event = CancelAsked(asker.name, self.buckets.clock(), target.attempt, reason)
         done, notes = await self.apply(key, event, asker.name)
         record = done.record
-        if record.ended or record.claim is None or _stale(target, record):
+        if _stale(target, record) or not (record.claim or record.provisional):
             return _result(record, already=done.unchanged)
         return _result(record, note=notes or "asked", already=done.unchanged)
 
@@ -223,7 +223,8 @@ class Changes:
             return "no worker has it"
         silence = self.registry.silence(record.executor, record.pool, worker)
         seen = "has not been seen lately" if silence is None else f"last seen {silence:.0f} s ago"
-        return f"runs on {worker}, {seen}"
+        runs = "may still run" if record.provisional else "runs"
+        return f"{runs} on {worker}, {seen}"
 
 
 def _check_uuid(uuid: str) -> None:

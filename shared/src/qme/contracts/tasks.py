@@ -152,6 +152,9 @@ class TaskRecord(_Stored):
     not_before: datetime | None = None  #: a retry waits until then
     cancel: CancelRequest | None = None
     provisional: bool = False  #: `lost` concluded from silence alone
+    corrected: bool = (
+        False  #: it was given up for lost and was not: that end has been told, and counted, already
+    )
     retry: RetryPolicy = RetryPolicy()
     retries: int = 0  #: retries used so far
     cwd: str | None = None
@@ -201,6 +204,9 @@ HEADER_OUTCOME = "Qme-Outcome"
 HEADER_ATTEMPT = "Qme-Attempt"
 HEADER_BY = "Qme-By"
 HEADER_CLAIM = "Qme-Claim"
+#: present where an end is a guess, and where one that was told before is taken back or replaced
+HEADER_PROVISIONAL = "Qme-Provisional"
+HEADER_CORRECTED = "Qme-Corrected"
 #: header of an event in the audit trail: the record's revision that it tells of
 HEADER_REVISION = "Qme-Revision"
 #: header of a chunk of output: its byte offset
@@ -214,4 +220,8 @@ def event_headers(record: TaskRecord, by: str) -> dict[str, str]:
         headers[HEADER_OUTCOME] = record.outcome.value
     if record.claim is not None:
         headers[HEADER_CLAIM] = record.claim.worker
+    if record.provisional:
+        headers[HEADER_PROVISIONAL] = "1"
+    if record.corrected:
+        headers[HEADER_CORRECTED] = "1"
     return headers

@@ -11,6 +11,7 @@ it at the revision it read, and on a conflict does all three again: so every eve
     CancelAsked      submitter    unclaimed: ends it here; claimed: the wish is recorded and the worker is nudged
     Ended            worker       the attempt has ended; with retries left the next one begins in the same write
     Vanished         janitor      silence for too long: `lost`, provisionally, until the worker says otherwise
+    Returned         worker       it still has the attempt: `lost` was wrong, or the bus has forgotten the claim
     Rerun            submitter    another attempt of an ended task
 
 An event that reports on an attempt names it. A report on an earlier attempt changes only that attempt's line in
@@ -31,6 +32,7 @@ from qme.lifecycle.events import (
     Released,
     Rerun,
     Retry,
+    Returned,
     Started,
     Vanished,
 )
@@ -52,6 +54,7 @@ __all__ = [
     "Released",
     "Rerun",
     "Retry",
+    "Returned",
     "Started",
     "Transition",
     "Vanished",

@@ -74,11 +74,28 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
-    """The worker has been silent for too long; a guess, and marked as one."""
+    """The worker that claimed the attempt has been silent for too long; a guess, and marked as one."""
 
     attempt: int
+    worker: str
     at: datetime
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The worker still has the attempt: it was given up for lost, or the bus has forgotten its claim.
+
+    `status` and `started` say how the attempt stands; a started one is not claimed by anybody else.
+    """
+
+    worker: str
+    nonce: str
+    attempt: int
+    at: datetime
+    status: Status = Status.RUNNING
+    started: datetime | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +108,7 @@ class Rerun:
     force: bool = False
 
 
-Event = Released | Claimed | Started | Progressed | CancelAsked | Ended | Vanished | Rerun
+Event = Released | Claimed | Started | Progressed | CancelAsked | Ended | Vanished | Returned | Rerun
 
 
 # -- effects ---------------------------------------------------------------------------------------------------------
@@ -120,7 +137,7 @@ class Nudge:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The task has ended for good: count it, tell whoever waits."""
+    """The task has ended: count it, tell whoever waits. `corrected`: an end of it was counted before, and was wrong."""
 
     key: TaskKey
     outcome: Outcome

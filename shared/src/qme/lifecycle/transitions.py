@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from qme.contracts.tasks import Attempt, CancelRequest, Claim, Outcome, Status, TaskRecord
+from qme.contracts.tasks import CancelRequest, Claim, Outcome, Status, TaskRecord
 from qme.errors import IllegalTransition
+from qme.lifecycle.endings import begin_next, close, corrected_history, sentence
 from qme.lifecycle.events import (
     CancelAsked,
     Claimed,
@@ -23,15 +23,12 @@ from qme.lifecycle.events import (
     Released,
     Rerun,
     Retry,
+    Returned,
     Started,
     Vanished,
 )
-from qme.lifecycle.records import KEPT_ATTEMPTS, story
+from qme.lifecycle.records import story
 
-#: characters of a record's reason: a sentence; more would crowd out the data of a record that has to fit a message
-KEPT_SENTENCE = 1000
-#: characters of a reason kept in an attempt's line, so that a line stays under 300 bytes
-KEPT_REASON = 120
 #: seconds before a retry, however often the delay has been multiplied
 LONGEST_DELAY = 86_400.0
 
@@ -66,6 +63,8 @@ def advance(record: TaskRecord, event: Event) -> Transition:
             return _ended(record, event)
         case Vanished():
             return _vanished(record, event)
+        case Returned():
+            return _returned(record, event)
         case Rerun():
             return _rerun(record, event)
 
@@ -128,7 +127,7 @@ def _progressed(record: TaskRecord, event: Progressed) -> Transition:
         record,
         status=status,
         started=started,
-        reason=_sentence(event.reason) if event.reason is not None else record.reason,
+        reason=sentence(event.reason) if event.reason is not None else record.reason,
         data={**record.data, **event.data},
     )
     return Transition(after, unchanged=after == record)
@@ -136,38 +135,41 @@ def _progressed(record: TaskRecord, event: Progressed) -> Transition:
 
 def _cancel_asked(record: TaskRecord, event: CancelAsked) -> Transition:
     stale = event.attempt is not None and event.attempt != record.attempt
-    if record.ended or stale:
+    # One that is lost by silence may still run: its worker finds the wish when it comes back.
+    may_run = record.provisional or record.claim is not None
+    if stale or (record.ended and not may_run):
         return _same(record)
-    if record.claim is not None:
-        nudge = (Nudge(record.key, record.claim.worker),)
-        if record.cancel is not None:
-            return Transition(record, nudge, unchanged=True)
-        wish = _wish(event)
-        return Transition(_with(record, cancel=wish), nudge)
-    wish = _wish(event)
+    wish = record.cancel or _wish(event)
+    if may_run:
+        worker = record.claim.worker if record.claim else record.worker
+        nudge = () if worker is None else (Nudge(record.key, worker),)
+        return Transition(_with(record, cancel=wish), nudge, unchanged=record.cancel is not None)
     why = f"cancelled by {event.by} before it started" + (f": {event.reason}" if event.reason else "")
-    ended = _close(_with(record, cancel=wish), Outcome.CANCELLED, event.at, why)
+    ended = close(_with(record, cancel=wish), Outcome.CANCELLED, event.at, why)
     return Transition(ended, (Dequeue(record.key), Finish(record.key, Outcome.CANCELLED)))
 
 
 def _ended(record: TaskRecord, event: Ended) -> Transition:
     if event.attempt != record.attempt:
-        return _late_report(record, event)
+        # A report on an earlier attempt corrects that attempt's line in the history and nothing else.
+        history = (event.attempt, event.outcome, event.at, event.reason, event.data)
+        known = corrected_history(record, *history)
+        return Transition(known, unchanged=known is record)
     if record.ended and not record.provisional:
         return _same(record)
     if not record.ended and record.claim is None:
         raise _illegal(record, event, "nobody has claimed it")
-    corrected = record.provisional
     record = _with(
         record,
         data={**record.data, **event.data},
         started=event.started or record.started,
         provisional=False,
+        corrected=record.corrected or record.provisional,
     )
     if _retries(record, event.outcome):
         return _next_attempt(record, event)
-    closed = _close(record, event.outcome, event.at, event.reason)
-    return Transition(closed, (Finish(record.key, event.outcome, corrected),))
+    closed = close(record, event.outcome, event.at, event.reason)
+    return Transition(closed, (Finish(record.key, event.outcome, record.corrected),))
 
 
 def _retries(record: TaskRecord, outcome: Outcome) -> bool:
@@ -178,16 +180,47 @@ def _retries(record: TaskRecord, outcome: Outcome) -> bool:
 def _next_attempt(record: TaskRecord, event: Ended) -> Transition:
     delay = min(record.retry.delay * record.retry.backoff**record.retries, LONGEST_DELAY)
     not_before = event.at + timedelta(seconds=delay)
-    closed = _close(record, event.outcome, event.at, event.reason)
-    fresh = _fresh(closed, event.outcome, retries=record.retries + 1, not_before=not_before)
+    closed = close(record, event.outcome, event.at, event.reason)
+    fresh = begin_next(
+        closed,
+        event.outcome,
+        retries=record.retries + 1,
+        not_before=not_before,
+        corrected=record.corrected,
+    )
     return Transition(fresh, (Retry(record.key, not_before),))
 
 
 def _vanished(record: TaskRecord, event: Vanished) -> Transition:
-    if event.attempt != record.attempt or record.ended or record.claim is None:
+    held = record.claim is not None and record.claim.worker == event.worker
+    if event.attempt != record.attempt or record.ended or not held:
         return _same(record)
-    lost = _with(_close(record, Outcome.LOST, event.at, event.reason), provisional=True)
-    return Transition(lost, (Finish(record.key, Outcome.LOST),))
+    lost = _with(close(record, Outcome.LOST, event.at, event.reason), provisional=True)
+    return Transition(lost, (Finish(record.key, Outcome.LOST, record.corrected),))
+
+
+def _returned(record: TaskRecord, event: Returned) -> Transition:
+    given_up = record.provisional and record.worker == event.worker
+    forgotten = not record.ended and record.claim is None
+    if event.attempt != record.attempt or not (given_up or forgotten):
+        return _same(record)
+    running = event.started if event.started or event.status is not Status.RUNNING else event.at
+    again = _with(
+        record,
+        status=event.status,
+        outcome=None,
+        finished=None,
+        reason=None,
+        provisional=False,
+        corrected=record.corrected or given_up,
+        claim=Claim(worker=event.worker, nonce=event.nonce, at=event.at),
+        worker=event.worker,
+        released=record.released or event.at,
+        not_before=None,
+        started=record.started or running,
+        data={**record.data, **event.data},
+    )
+    return Transition(again)
 
 
 def _rerun(record: TaskRecord, event: Rerun) -> Transition:
@@ -199,83 +232,10 @@ def _rerun(record: TaskRecord, event: Rerun) -> Transition:
         raise _illegal(
             record, event, "it may still be running where nobody sees it; --force starts it all the same"
         )
-    fresh = _with(_fresh(record, record.outcome, retries=0, not_before=None), released=event.at)
+    begun = begin_next(record, record.outcome, retries=0, not_before=None, corrected=False)
+    fresh = _with(begun, released=event.at)
     return Transition(fresh, (Enqueue(record.key, fresh.attempt),))
 
 
-def _close(record: TaskRecord, outcome: Outcome, at: datetime, reason: str | None) -> TaskRecord:
-    status = {Outcome.CANCELLED: Status.CANCELLED, Outcome.LOST: Status.LOST}.get(outcome, Status.COMPLETE)
-    return _with(
-        record,
-        status=status,
-        outcome=outcome,
-        finished=at,
-        reason=_sentence(reason),
-        claim=None,
-        released=None,
-        not_before=None,
-    )
-
-
-def _fresh(ended: TaskRecord, outcome: Outcome, *, retries: int, not_before: datetime | None) -> TaskRecord:
-    """Move the ended attempt into the history and begin the next one, waiting for its release."""
-    past = Attempt(
-        attempt=ended.attempt,
-        outcome=outcome,
-        worker=ended.worker,
-        started=ended.started,
-        finished=ended.finished,
-        returncode=_returncode(ended.data),
-        reason=ended.reason[:KEPT_REASON] if ended.reason else None,
-    )
-    return _with(
-        ended,
-        status=Status.QUEUED,
-        outcome=None,
-        reason=None,
-        attempt=ended.attempt + 1,
-        attempts=(*ended.attempts, past)[-KEPT_ATTEMPTS:],
-        started=None,
-        finished=None,
-        worker=None,
-        claim=None,
-        released=None,
-        not_before=not_before,
-        cancel=None,
-        provisional=False,
-        retries=retries,
-        data={},
-    )
-
-
-def _late_report(record: TaskRecord, event: Ended) -> Transition:
-    """A report on an earlier attempt corrects that attempt's line in the history and nothing else."""
-    lines = list(record.attempts)
-    for index, line in enumerate(lines):
-        if (
-            line.attempt == event.attempt
-            and line.outcome is Outcome.LOST
-            and event.outcome is not Outcome.LOST
-        ):
-            changes = {
-                "outcome": event.outcome,
-                "finished": event.at,
-                "returncode": _returncode(event.data),
-                "reason": event.reason[:KEPT_REASON] if event.reason else None,
-            }
-            lines[index] = line.model_copy(update=changes)
-            return Transition(_with(record, attempts=tuple(lines)))
-    return _same(record)
-
-
-def _sentence(reason: str | None) -> str | None:
-    return reason[:KEPT_SENTENCE] if reason else reason
-
-
 def _wish(event: CancelAsked) -> CancelRequest:
-    return CancelRequest(by=event.by, at=event.at, reason=_sentence(event.reason))
-
-
-def _returncode(data: Mapping[str, Any]) -> int | None:
-    code = data.get("returncode")
-    return code if isinstance(code, int) else None
+    return CancelRequest(by=event.by, at=event.at, reason=sentence(event.reason))

@@ -34,6 +34,7 @@ class WorkerMetrics:
         self.slots = gauge("slots", "Tasks this worker runs at a time")
         self.log_bytes = counter("log_bytes", "Output sent to the bus, in bytes")
         self.write_conflicts = counter("write_conflicts", "Record writes repeated after somebody else's")
+        self.corrected = counter("tasks_corrected", "Tasks given up for lost that were not")
         self.slots.set(slots)
         ended = Counter(
             "qme_worker_tasks_ended", "Attempts that ended here", ["executor", "outcome"], registry=registry

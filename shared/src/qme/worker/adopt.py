@@ -14,8 +14,9 @@ from qme.errors import RecordCorrupt
 from qme.executor.attempts import AttemptDir
 from qme.observe.logging import get_logger
 from qme.worker.attempt import Attempt
-from qme.worker.claim import Ours, claim_again, hold
+from qme.worker.claim import Ours, hold
 from qme.worker.context import Context
+from qme.worker.ending import never_started
 from qme.worker.records import RecordEntry
 from qme.worker.spooled import is_reported, mark_reported
 
@@ -54,17 +55,17 @@ async def _from_folder(context: Context, folder: AttemptDir) -> Attempt | None:
 
 
 async def _ours(context: Context, entry: RecordEntry, folder: AttemptDir, read_at: float) -> Ours | None:
-    record = entry.value
-    ours = Ours(entry, read_at, fresh=False)
-    if record.attempt != folder.attempt:
-        return ours if _is_open(record, folder, context.worker) else None
-    if record.ended:
-        return (
-            ours if record.provisional and record.worker == context.worker and folder.start.exists() else None
-        )
-    if record.claim is not None:
-        return ours if record.claim.worker == context.worker else None
-    return await claim_again(context, entry, folder.attempt) if folder.start.exists() else None
+    if entry.value.attempt != folder.attempt:
+        return Ours(entry, read_at, fresh=False) if _is_open(entry.value, folder, context.worker) else None
+    found: RecordEntry | None = entry
+    if not folder.start.exists():
+        await never_started(context, entry, folder.attempt)
+    else:
+        # Given up for lost, or its claim forgotten by the bus: it is ours all the same.
+        back = context.records.returned(folder, context.executor.begins)
+        found = await context.records.apply_surely(entry.value.key, entry, back)
+    held = found is not None and context.records.holds(found.value, folder.attempt)
+    return Ours(found, read_at, fresh=False) if found is not None and held else None
 
 
 def _is_open(record: TaskRecord, folder: AttemptDir, worker: str) -> bool:
@@ -78,12 +79,16 @@ def _is_open(record: TaskRecord, folder: AttemptDir, worker: str) -> bool:
 async def from_records(context: Context) -> AsyncIterator[Attempt]:
     """Give the attempts that the records give to this worker and that it does not hold."""
     async for seen in context.records.tasks.scan(f"{context.executor.name}.{context.pool}.*"):
-        if not isinstance(seen, Entry) or not _claimed(seen.value, context):
+        if not isinstance(seen, Entry) or not _mine(seen.value, context):
             continue
         entry, read_at = await context.records.read_surely(seen.value.key)
-        if entry is None or not _claimed(entry.value, context):
+        if entry is None or not _mine(entry.value, context):
             continue
         try:
+            if entry.value.provisional:
+                if not context.spool.attempt(entry.value.uuid, entry.value.attempt).start.exists():
+                    await never_started(context, entry, entry.value.attempt)
+                continue
             attempt = await _held(context, entry.value.attempt, Ours(entry, read_at, fresh=False))
         except OSError as error:
             context.spool.pass_over(context.spool.attempt(entry.value.uuid, entry.value.attempt).path, error)
@@ -92,9 +97,11 @@ async def from_records(context: Context) -> AsyncIterator[Attempt]:
             yield attempt
 
 
-def _claimed(record: TaskRecord, context: Context) -> bool:
-    mine = record.claim is not None and record.claim.worker == context.worker
-    return mine and (record.uuid, record.attempt) not in context.held
+def _mine(record: TaskRecord, context: Context) -> bool:
+    which = (record.uuid, record.attempt)
+    if record.provisional and record.worker == context.worker:
+        return context.held.get(which) is None  # a message about it may just be looked at, to no effect
+    return context.records.holds(record, record.attempt) and which not in context.held
 
 
 async def _held(context: Context, number: int, ours: Ours) -> Attempt | None:

@@ -25,7 +25,7 @@ from qme.worker import spooled
 from qme.worker.clock import now
 from qme.worker.command import Command, Launch
 from qme.worker.context import Context, Which
-from qme.worker.ending import report
+from qme.worker.ending import never_started, report
 from qme.worker.following import Copy, following
 from qme.worker.logs import Output
 from qme.worker.progress import Progress
@@ -143,7 +143,7 @@ class Attempt:
             self._take(entry)
             self._command.refresh(read_at)
         record = self._entry.value
-        if not self._is_current or record.claim is None or record.claim.worker != self.context.worker:
+        if not self.context.records.holds(record, self.number):
             raise ClaimGone(f"{record.uid} is not this worker's any more")
         if self.cancelled:
             raise NotStarted
@@ -190,6 +190,8 @@ class Attempt:
                 await report(self.context, self._entry, event, self._command.folder, self._output)
             except ClaimGone as gone:
                 log.warning("attempt.dropped", attempt=self.number, problem=gone.message)
+                if not self.started:
+                    await never_started(self.context, self._entry, self.number)
                 spooled.mark_reported(self._command.folder)
             finally:
                 for helper in (progress, self._cancelling):
@@ -201,10 +203,22 @@ class Attempt:
                     self._output.stop()
 
     async def look(self, *, leader: bool = False) -> None:
-        """Read the record again: somebody may want the task ended. A stale answer is mended by the next look."""
-        entry = await self.context.records.read(self.context.key(self._spec.uuid), leader=leader)
-        if entry is not None:
+        """Read the record again: somebody may want the task ended, or has given it up; it may have been forgotten.
+
+        A stale answer is mended by the next look. Raises BusUnavailable.
+        """
+        records, key = self.context.records, self.context.key(self._spec.uuid)
+        entry = await records.read(key, leader=leader)
+        if entry is None or entry.revision < self._entry.revision:
+            # A replica that is behind, or a bus that was rolled back: the leader knows.
+            entry = await records.read(key)
+            self._entry = entry or self._entry
+        else:
             self._take(entry)
+        if not self._entry.value.ended or self.started:
+            status = self._progress.status or self.context.executor.begins
+            back = records.returned(self._command.folder, status, self._progress.data)
+            self._take(await records.apply(key, self._entry, back) or self._entry)
         if self.cancelled:
             self._begin_cancel()
 

@@ -170,9 +170,3 @@ async def _claim(context: Context, key: TaskKey, number: int) -> Ours | Dropped:
             pause = min(pause * 2, LONGEST_PAUSE)
         entry, read_at = await context.records.read_surely(key)
     return Dropped("its record is gone")
-
-
-async def claim_again(context: Context, entry: RecordEntry, number: int) -> Ours | None:
-    """Claim an attempt that this worker has started, but whose claim the bus has forgotten; None: it is another's."""
-    found = await _claim(context, entry.value.key, number)
-    return Ours(found.entry, found.read_at, fresh=False) if isinstance(found, Ours) else None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qme.contracts.output import NAMES
+from qme.contracts.tasks import Outcome
 from qme.errors import IllegalTransition
 from qme.executor.attempts import AttemptDir
 from qme.lifecycle import Ended
 from qme.observe.logging import get_logger
+from qme.worker.clock import now
 from qme.worker.context import Context
 from qme.worker.export import excerpts
 from qme.worker.logs import Output
@@ -19,6 +21,8 @@ log = get_logger(__name__)
 
 #: what the reason says where a record's `output_replaced` or `error_replaced` is true
 REPLACED = "the command emptied or rewrote its own output, as `> /dev/stdout` does; some may be lost"
+#: the reason where a worker comes back too late to what it had not begun
+NEVER_STARTED = "its worker was away before it could start the command, which never ran"
 
 
 async def report(
@@ -43,7 +47,8 @@ async def report(
     except IllegalTransition:
         # The bus was rolled back behind our claim, as a power cut can do. The start token kept its word: this is how
         # the attempt ended.
-        final = await context.records.reclaim(key, event)
+        back = context.records.returned(folder)
+        final = await context.records.apply_surely(key, entry, back, event)
     if final is None:
         log.warning("attempt.record_gone", attempt=event.attempt, outcome=event.outcome)
     mark_reported(folder)
@@ -51,3 +56,14 @@ async def report(
     log.info(
         "attempt.ended", attempt=event.attempt, outcome=event.outcome, returncode=event.data.get("returncode")
     )
+
+
+async def never_started(context: Context, entry: RecordEntry, number: int) -> None:
+    """Make a provisional `lost` of ours final: the attempt was not begun and never will be. That is proof.
+
+    Somebody may have been told that it is lost, so it is not begun late; its retry, or a rerun, is another attempt.
+    """
+    record = entry.value
+    if record.provisional and record.attempt == number and record.worker == context.worker:
+        ended = Ended(number, Outcome.LOST, now(), reason=NEVER_STARTED)
+        await context.records.apply_surely(record.key, entry, ended)

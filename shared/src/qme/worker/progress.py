@@ -30,7 +30,8 @@ class Progress:
         self.data: dict[str, Any] = dict(exported)
         self._attempt = attempt
         self._write = write
-        self._status: Status | None = None
+        #: how the task stands in a scheduler, where one has said
+        self.status: Status | None = None
         self._reason: str | None = None
         self._started: datetime | None = None
         self._changed = asyncio.Event()
@@ -39,10 +40,10 @@ class Progress:
         """Take note; written later."""
         fresh = {name: plain(value) for name, value in data.items()}
         same = all(name in self.data and self.data[name] == value for name, value in fresh.items())
-        if same and status in (None, self._status) and reason in (None, self._reason):
+        if same and status in (None, self.status) and reason in (None, self._reason):
             return
         self.data.update(fresh)
-        self._status, self._reason = status or self._status, reason if reason is not None else self._reason
+        self.status, self._reason = status or self.status, reason if reason is not None else self._reason
         if status is Status.RUNNING:
             self._started = self._started or now()
         self._changed.set()
@@ -53,7 +54,7 @@ class Progress:
             await asyncio.sleep(PAUSE)
             await self._changed.wait()
             self._changed.clear()
-            event = Progressed(self._attempt, dict(self.data), self._status, self._reason, self._started)
+            event = Progressed(self._attempt, dict(self.data), self.status, self._reason, self._started)
             try:
                 await self._write(event)
             except (BusUnavailable, NotFound):

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from qme.bus.kv import Bucket, Entry
 from qme.bus.port import Bus
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import TaskRecord, TaskSpec, event_headers
+from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec, event_headers
 from qme.errors import BusUnavailable, Conflict, NotFound, NotPermitted
-from qme.lifecycle import Claimed, Ended, Event, Started, advance
+from qme.executor.attempts import AttemptDir
+from qme.lifecycle import Claimed, Event, Returned, advance
 from qme.observe.logging import get_logger
 from qme.observe.metrics import WorkerMetrics
 from qme.worker.clock import now, uptime
@@ -73,9 +75,13 @@ class Records:
             if record == entry.value:
                 return entry
             try:
-                return await self.write(key, entry.revision, record)
+                written = await self.write(key, entry.revision, record)
             except Conflict:
                 self._metrics.write_conflicts.inc()
+            else:
+                if entry.value.provisional and record.outcome is not Outcome.LOST:
+                    self._metrics.corrected.inc()
+                return written
             found = await self.read(key)
             if found is None:
                 return None
@@ -98,17 +104,22 @@ class Records:
         """Read as `spec` does, for as long as it takes."""
         return await _surely("read", lambda: self.spec(key))
 
-    async def reclaim(self, key: TaskKey, ended: Ended) -> RecordEntry | None:
-        """Write the end of an attempt whose claim the bus has forgotten. None: there is nothing to write it to."""
-        entry, _ = await self.read_surely(key)
-        if entry is None or not entry.value.due or entry.value.attempt != ended.attempt:
-            return None
-        started = Started(ended.attempt, ended.started or ended.at)
-        return await self.apply_surely(key, entry, self.claim(ended.attempt), started, ended)
+    def holds(self, record: TaskRecord, attempt: int) -> bool:
+        """Tell whether a record gives this attempt to this worker."""
+        claim = record.claim
+        return record.attempt == attempt and claim is not None and claim.worker == self._worker
 
     def claim(self, attempt: int) -> Claimed:
         """Word a claim of this worker's, told from all others by its nonce."""
         return Claimed(self._worker, secrets.token_hex(8), attempt, now())
+
+    def returned(
+        self, folder: AttemptDir, status: Status = Status.RUNNING, data: Mapping[str, Any] | None = None
+    ) -> Returned:
+        """Word that this worker still has the attempt of this folder, and how that stands."""
+        token, nonce = folder.read_token(), secrets.token_hex(8)
+        started = datetime.fromtimestamp(token.started, UTC) if token and token.started else None
+        return Returned(self._worker, nonce, folder.attempt, now(), status, started, data or {})
 
 
 async def _surely(what: str, ask: Callable[[], Awaitable[T]]) -> T:
