@@ -113,7 +113,7 @@ types: setup ## mypy, strict on the packages and inside the tests
 	@set -e; for tests in $(SERVICE_TESTS); do MYPYPATH=$${tests%/tests} $(BIN)/mypy $$tests; done
 
 .PHONY: test
-test: test-unit test-py313 test-contract test-integration test-slurm test-docs ## all tests, group by group
+test: test-unit test-py313 test-contract test-integration test-chaos test-slurm test-docs ## all tests, group by group
 
 # There is a folder of that name, which make would take for something that is done.
 .PHONY: tests
@@ -144,8 +144,13 @@ test-slurm: setup ## against a real Slurm of two nodes
 	@$(NEED_SLURM)
 	@scripts/group slurm $(PYTEST) tests/slurm
 
+.PHONY: test-chaos
+test-chaos: setup ## the judge of the chaos run, and a short run of it
+	@scripts/group --once chaos $(PYTEST) tests/chaos
+
 .PHONY: soak
-soak: setup ## long runs that are no part of a change's checks: 200 Slurm jobs under kills
+soak: setup ## long runs that are no part of a change's checks: chaos on three NATS nodes, 200 Slurm jobs under kills
+	@scripts/group --once soak-chaos $(MAKE) chaos NODES=3 TASKS=1000 MINUTES=3
 	@$(NEED_SLURM)
 	@QME_TEST_JOBS=200 scripts/group soak-slurm $(PYTEST) tests/slurm/test_killed.py -k many_kills
 
@@ -159,6 +164,12 @@ coverage: setup ## tests without whole processes, with the lines they miss
 	$(BIN)/coverage run -m pytest $(UNIT) tests/contract
 	$(BIN)/coverage combine
 	$(BIN)/coverage report
+
+# A run prints its seed, which repeats its jobs and its faults (not the moments at which they meet).
+.PHONY: chaos
+chaos: setup ## 10,000 tasks while everything is killed: make chaos [TASKS=10000 MINUTES=12 NODES=3 SEED=… WRITE=1]
+	@$(BIN)/python -m tests.chaos --tasks $(or $(TASKS),10000) --minutes $(or $(MINUTES),12) \
+		--nodes $(or $(NODES),1) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
 .PHONY: bench
 bench: setup ## what qme adds to a command: the time of `qme run true`, step by step, on the local stack
