@@ -94,6 +94,14 @@ async def test_one_clock_that_is_wrong_removes_nothing(world: World, wrong: str)
     assert (await left(world))[subjects.BUCKET_TASKS] == [key.uuid]
 
 
+async def test_an_end_in_the_future_is_not_long_ago(world: World) -> None:
+    """A worker whose clock was ahead: its task is kept for as long as it says."""
+    one = await world.submitter()
+    await ended(world, one, finished=datetime.now(UTC) + timedelta(days=1))
+    await asyncio.sleep(KEEP)
+    assert await one.retention.apply() == 0
+
+
 def _lease() -> tuple[str, str]:
     bucket = subjects.BUCKET_CONTROL
     return subjects.bucket_stream(bucket), subjects.bucket_subject(bucket, subjects.LEADER_KEY)
