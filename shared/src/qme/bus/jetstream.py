@@ -1,13 +1,13 @@
 """The bus on NATS JetStream: puts the parts together behind the port.
 
 This file and its siblings `jetstream_*` are the only ones that import nats. `jetstream_link` keeps the connection,
-`jetstream_calls` repeats calls, and the rest are the port's chapters: append, read, live, pull, admin.
+`jetstream_calls` repeats calls, and the rest are the port's chapters: append, read, live, pull, admin, snapshot.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from qme.bus.jetstream_live import follow, serve
 from qme.bus.jetstream_parts import Unanswered
 from qme.bus.jetstream_pull import Pull
 from qme.bus.jetstream_read import Reader
+from qme.bus.jetstream_snapshot import Snapshots
 from qme.bus.port import Ack, Delivery, Expect, Handler, Message, StreamState
 from qme.bus.topology import ConsumerSpec, StreamSpec
 from qme.contracts import subjects
@@ -38,6 +39,7 @@ class JetStreamBus:
         self._reader = Reader(api)
         self._appender = Appender(api, self._reader)
         self._admin = Admin(api)
+        self._snapshots = Snapshots(api)
 
     @classmethod
     async def open(
@@ -156,3 +158,15 @@ class JetStreamBus:
 
     async def remove_consumer(self, stream: str, name: str) -> None:
         await self._admin.remove_consumer(stream, name)
+
+    # -- backup and restore ------------------------------------------------------------------------------------------
+    async def snapshot(self, stream: str, write: Callable[[bytes], None]) -> Mapping[str, Any] | None:
+        return await self._snapshots.take(stream, write)
+
+    async def restore_stream(
+        self, about: Mapping[str, Any], pieces: Iterable[bytes], *, replicas: int
+    ) -> None:
+        await self._snapshots.restore(about, pieces, replicas)
+
+    async def remove_stream(self, stream: str) -> None:
+        await self._snapshots.remove(stream)

@@ -15,11 +15,11 @@ Errors, the same from both adapters:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from qme.bus.topology import ConsumerSpec, StreamSpec
 
@@ -236,4 +236,30 @@ class Bus(Protocol):
 
     async def remove_consumer(self, stream: str, name: str) -> None:
         """Remove a consumer; one that does not exist is fine."""
+        ...
+
+
+@runtime_checkable
+class Archive(Protocol):
+    """What only backup and restore ask, of a bus that can (the one in memory can't). Nothing is repeated by itself."""
+
+    async def snapshot(self, stream: str, write: Callable[[bytes], None]) -> Mapping[str, Any] | None:
+        """Hand a stream with its consumers, as it is now, to `write` in pieces.
+
+        Gives what `restore_stream` needs besides, None when there is no such stream.
+        Raises what `write` raises (OSError), BusUnavailable when it breaks off.
+        """
+        ...
+
+    async def restore_stream(
+        self, about: Mapping[str, Any], pieces: Iterable[bytes], *, replicas: int
+    ) -> None:
+        """Make a stream of a snapshot: messages, sequences and consumers as they were.
+
+        Raises Conflict where a stream of its name exists.
+        """
+        ...
+
+    async def remove_stream(self, stream: str) -> None:
+        """Remove a stream with all that it holds; one that does not exist is fine."""
         ...

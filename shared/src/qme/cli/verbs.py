@@ -52,6 +52,8 @@ VERBS = {
     "up": Entry("stack", "start the local stack"),
     "down": Entry("stack", "stop the local stack"),
     "status": Entry("stack", "show the local stack"),
+    "backup": Entry("backup", "write the whole state of the bus into a folder"),
+    "restore": Entry("backup", "put a backup back onto a bus"),
     "doctor": Entry("doctor", "check settings, bus, submitter and workers"),
     "version": Entry("about", "print the version"),
 }
