@@ -18,14 +18,20 @@ def uuid_of(number: int) -> str:
 
 def entry(number: int, *, revision: int | None = None, **fields: Any) -> Entry[TaskRecord]:
     """A record with its revision; times are seconds."""
-    fields = {"executor": "shell", "created": NOW, "command": f"echo {number}", "user": "ann"} | fields
-    data = {name: fields.pop(name) for name in ("returncode", "output", "error", "jobid") if name in fields}
-    data |= fields.pop("data", {})
+    told: dict[str, Any] = {
+        "executor": "shell",
+        "created": NOW,
+        "command": f"echo {number}",
+        "user": "ann",
+        **fields,
+    }
+    data = {name: told.pop(name) for name in ("returncode", "output", "error", "jobid") if name in told}
+    data |= told.pop("data", {})
     for name in ("created", "started", "finished"):
-        if name in fields:
-            fields[name] = datetime.fromtimestamp(fields[name], UTC)
-    if "outcome" in fields:
-        fields.setdefault("status", "complete")
-    fields |= {"uid": f"{fields['executor']}-{uuid_of(number)}", "pool": "u-ann", "data": data}
-    record = TaskRecord.model_validate(fields)
+        if name in told:
+            told[name] = datetime.fromtimestamp(told[name], UTC)
+    if "outcome" in told:
+        told.setdefault("status", "complete")
+    told |= {"uid": f"{told['executor']}-{uuid_of(number)}", "pool": "u-ann", "data": data}
+    record = TaskRecord.model_validate(told)
     return Entry(str(record.key), record, revision or number + 1)

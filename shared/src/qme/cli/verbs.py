@@ -54,6 +54,7 @@ VERBS = {
     "status": Entry("stack", "show the local stack"),
     "backup": Entry("backup", "write the whole state of the bus into a folder"),
     "restore": Entry("backup", "put a backup back onto a bus"),
+    "start": Entry("start", "show tasks and executors in a browser"),
     "doctor": Entry("doctor", "check settings, bus, submitter and workers"),
     "version": Entry("about", "print the version"),
 }
@@ -64,7 +65,7 @@ SYNONYMS = {
     "list": "ls",
     "status-of": "ls",
     "stop": "down",
-    "start": "up",
+    "dashboard": "start",
     "rm": "clear",
     "delete": "clear",
     "kill": "cancel",

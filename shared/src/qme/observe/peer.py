@@ -14,7 +14,11 @@ _ESTABLISHED = "01"
 
 def peer_uid(connection: socket.socket) -> int | None:
     """Give the uid at the other end of a connection within this machine; None when it can't be told."""
-    here, there = connection.getsockname(), connection.getpeername()
+    return uid_between(connection.getsockname(), connection.getpeername())
+
+
+def uid_between(here: Any, there: Any) -> int | None:
+    """Do the same for a connection that is known by its two addresses: ours, and the peer's."""
     if not _ip(there).is_loopback:
         return None  # the tables are this machine's own, and can't speak for another's
     # The peer's own line: there its address is the local one.

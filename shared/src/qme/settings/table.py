@@ -131,6 +131,23 @@ class Settings:
         "an ended task stays on the bus for this long after its end",
     )
 
+    # -- the dashboard
+    dashboard_host: str = option("127.0.0.1", TEXT, "address that the dashboard listens on")
+    dashboard_port: int = option(5000, integer(0, 65_535), "port of the dashboard; 0: any free one")
+    dashboard_actions: bool = option(
+        False, BOOLEAN, "the dashboard may change tasks; else it only shows them"
+    )
+    dashboard_auth: str = option(
+        "token", choice("token", "basic", "proxy"), "who may see the dashboard; see docs/dashboard.md"
+    )
+    dashboard_password: Path | None = optional(PATH, "file with NAME:PASSWORD for dashboard_auth = basic")
+    dashboard_user_header: str = option(
+        "X-Forwarded-User", TEXT, "header that names the person where dashboard_auth = proxy"
+    )
+    dashboard_names: str | None = optional(
+        TEXT, "further host names that browsers may call it by, with commas"
+    )
+
     # -- watching
     log_level: str = option("info", choice("debug", "info", "warning", "error"), "least level that is logged")
     log_format: str = option(

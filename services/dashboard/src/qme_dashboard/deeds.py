@@ -1,0 +1,137 @@
+"""What a person may do to tasks through the dashboard, and what came of it. Whatever is changed is changed here.
+
+Tasks are named by uuid and the attempt that the person saw: what has moved on since then is left alone.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from qme.client import AsyncClient, Options
+from qme.contracts.messages import Result, Target
+from qme.errors import InvalidRequest, NotFound, NotPermitted, QmeError, from_wire
+
+#: tasks that one request may name
+MOST = 500
+READ_ONLY = "this dashboard only shows; `qme start --allow-actions` lets it change tasks"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who asks.
+
+    `may_act`: this dashboard changes things at all. `named`: a proxy said who it is, so that the dashboard has to hold
+    the owner's rule; else the bus does, for the dashboard's own account.
+    """
+
+    name: str
+    may_act: bool = False
+    named: bool = False
+
+    @property
+    def may_submit(self) -> bool:
+        """A new command runs as the dashboard's own account: only its owner may give one."""
+        return self.may_act and not self.named
+
+
+class Done(NamedTuple):
+    """What became of one task."""
+
+    uid: str
+    ok: bool
+    said: str
+
+
+VERBS = ("cancel", "rerun", "clear")
+_SAID = {"cancel": "cancelled", "rerun": "queued again", "clear": "deleted"}
+
+
+async def change(
+    client: AsyncClient, person: Person, verb: str, targets: Sequence[Target], *, force: bool = False
+) -> list[Done]:
+    """Cancel, rerun or clear tasks, and give what became of each. Raises NotPermitted, InvalidRequest, others."""
+    _check(person)
+    if verb not in VERBS:
+        raise InvalidRequest(f"no such change: {verb!r}; there are {', '.join(VERBS)}")
+    if not 0 < len(targets) <= MOST:
+        raise InvalidRequest(f"name 1 to {MOST} tasks, not {len(targets)}")
+    refused, kept = await _of_others(client, person, targets)
+    if not kept:
+        return refused
+    admin = person.named
+    match verb:
+        case "cancel":
+            why = f"asked by {person.name} in the dashboard"
+            results = await client.control.cancel(kept, reason=why, admin=admin)
+        case "rerun":
+            results = await client.control.rerun(kept, force=force, admin=admin)
+        case _:
+            results = await client.control.clear(kept, force=force, admin=admin)
+    return [*refused, *(_done(result, _SAID[verb]) for result in results)]
+
+
+async def act(client: AsyncClient, person: Person, uuid: str, name: str, args: Mapping[str, Any]) -> Any:
+    """Run an action of a task. Reading ones are everybody's, changing ones need what `change` needs."""
+    record = await client.get(uuid, output=False)
+    offered = {info.name: info for info in await client.actions().of(record)}
+    if name not in offered:
+        raise InvalidRequest(f"{record.executor} has no action {name!r}; it has {', '.join(offered)}")
+    if not offered[name].changes and name != "cancel":
+        return await client.actions().run(record, name, args)
+    _check(person)
+    if person.named and record.user != person.name:
+        raise NotPermitted(f"{record.uid} is {record.user}'s, and you are {person.name}")
+    return await client.actions(admin=person.named).run(record, name, args)
+
+
+async def submit(client: AsyncClient, person: Person, command: str, like: Mapping[str, Any]) -> str:
+    """Submit a command as a new task, in the folder and with the labels of another one, and give its id."""
+    _check(person)
+    if not person.may_submit:
+        raise NotPermitted("a new command would run as the dashboard's own account; use `qme submit`")
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InvalidRequest(f"this command can't be read: {error}") from error
+    if not words:
+        raise InvalidRequest("there is no command")
+    options = Options(cwd=like.get("cwd"), labels=dict(like.get("labels") or {}), message=like.get("message"))
+    result = await client.submit(words, options)
+    return result.taskid or result.uuid
+
+
+def _check(person: Person) -> None:
+    if not person.may_act:
+        raise NotPermitted(READ_ONLY)
+
+
+async def _of_others(
+    client: AsyncClient, person: Person, targets: Sequence[Target]
+) -> tuple[list[Done], list[Target]]:
+    """Split off what the person may not touch, where that is ours to hold."""
+    if not person.named:
+        return [], list(targets)
+    refused: list[Done] = []
+    kept: list[Target] = []
+    for target in targets:
+        try:
+            record = await client.records.find(target.uuid, leader=True)
+            if record is None:
+                raise NotFound("there is no such task")
+            if record.user != person.name:
+                raise NotPermitted(f"it is {record.user}'s, and you are {person.name}")
+        except QmeError as error:
+            refused.append(Done(target.uuid, ok=False, said=error.message))
+        else:
+            kept.append(target)
+    return refused, kept
+
+
+def _done(result: Result, said: str) -> Done:
+    name = result.taskid or result.uuid
+    if result.error is not None:
+        return Done(name, ok=False, said=from_wire(result.error).message)
+    return Done(name, ok=True, said=result.note or ("nothing was left to do" if result.already else said))

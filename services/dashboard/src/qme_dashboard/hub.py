@@ -1,0 +1,132 @@
+"""The dashboard's one connection to the bus: a thread of its own keeps the store up to date and asks what is asked.
+
+One in a process, however many look. Knows no page and no route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from qme.client import AsyncClient
+from qme.client.connect import connect
+from qme.client.executors import Known
+from qme.client.mirroring import Mirroring
+from qme.errors import BusUnavailable, QmeError
+from qme.observe.logging import get_logger
+from qme.settings import Settings
+from qme_dashboard.store import Store
+from qme_dashboard.tails import Tails
+
+T = TypeVar("T")
+Ask = Callable[[AsyncClient], Coroutine[Any, Any, T]]
+
+log = get_logger(__name__)
+
+#: seconds between two looks at who is there to run tasks
+EXECUTORS_EVERY = 3.0
+#: seconds between two tries to connect
+RETRY = 1.0
+#: seconds that a question may take
+PATIENCE = 60.0
+
+
+class Hub:
+    """Started once, closed at the end; everything else may be called from any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store()
+        self.tails = Tails()
+        self.executors: Sequence[Known] = ()  #: as last seen
+        self.user = settings.user  #: whom the bus knows us as
+        self.seen = 0.0  #: when the executors were last seen, in seconds since the epoch; 0: never
+        self._client: AsyncClient | None = None
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._serve, name="qme-hub", daemon=True)
+
+    def start(self) -> None:
+        """Connect, and go on for ever."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Disconnect, and forget the copy."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        self.store.close()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why what is shown may be old; None when it is not."""
+        if self._client is None:
+            return self.store.trouble or "not connected yet"
+        if not self._client.bus.connected:
+            return "the connection to the bus is lost"
+        return self.store.trouble
+
+    @property
+    def ready(self) -> bool:
+        """All records have been read once, and the bus is there."""
+        return self.store.loaded and self.trouble is None
+
+    async def ask(self, question: Ask[T]) -> T:
+        """Run a function of the client, from another event loop. Raises QmeError."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._asked(question), self._loop))
+
+    def call(self, question: Ask[T]) -> T:
+        """Do the same from a thread without an event loop."""
+        return asyncio.run_coroutine_threadsafe(self._asked(question), self._loop).result(PATIENCE)
+
+    async def _asked(self, question: Ask[T]) -> T:
+        if self._client is None:
+            raise BusUnavailable(f"the dashboard has no connection to the bus: {self.trouble}")
+        return await question(self._client)
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._until_stopped())
+        finally:
+            self._loop.close()
+
+    async def _until_stopped(self) -> None:
+        working = asyncio.create_task(self._work())
+        await self._stop.wait()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                async with connect(self.settings, name="dashboard") as client:
+                    self._client, self.user = client, client.user
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(self._mirror(client))
+                        group.create_task(self._look(client))
+            except* QmeError as errors:
+                self.store.trouble = str(errors.exceptions[0])
+                log.warning("dashboard.disconnected", error=self.store.trouble)
+            except* Exception:
+                self.store.trouble = "the dashboard failed; its log says where"
+                log.exception("dashboard.failed")
+            finally:
+                self._client = None
+            await asyncio.sleep(RETRY)
+
+    async def _mirror(self, client: AsyncClient) -> None:
+        async for batch in Mirroring(client.bus).batches():
+            self.store.apply(batch)
+            await asyncio.sleep(0)  # a long reading must not keep others waiting
+
+    async def _look(self, client: AsyncClient) -> None:
+        while True:
+            try:
+                self.executors, self.seen = await client.executors(), time.time()
+            except QmeError as error:
+                log.info("dashboard.executors_unseen", error=error.message)
+            await asyncio.sleep(EXECUTORS_EVERY)

@@ -1,0 +1,128 @@
+"""A table of tasks that stays right while it is live: what is selected is selected by id, not by its place."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Any
+
+import streamlit as st
+
+from qme.contracts.messages import Target
+from qme_dashboard.queries import Filter, Paging
+from qme_dashboard.ui import dialogs, parts
+from qme_dashboard.words import count, moment, short, span
+
+_VERBS = {
+    "rerun": ("Rerun", ":material/replay:"),
+    "cancel": ("Cancel", ":material/cancel:"),
+    "clear": ("Delete", ":material/delete:"),
+}
+_GONE = {"grp": "cancelled", "status": "deleted", "outcome": None}
+
+
+def draw(
+    wanted: Filter, paging: Paging, name: str, rows: list[dict[str, Any]], leave_out: tuple[str, ...] = ()
+) -> None:
+    """Draw one page of tasks, with what can be done to those that are selected."""
+    # A new filter or page is a new table: it begins with nothing selected.
+    view = hashlib.sha256(repr((name, wanted, paging)).encode()).hexdigest()[:12]
+    key, shown_ids = f"{name}-{view}", f"{name}-{view}-ids"
+    selected = _selected(key)
+    if selected and shown_ids in st.session_state:
+        # The widget knows places only. So the tasks keep theirs while any is selected; how they stand stays live.
+        rows = _as_shown(st.session_state[shown_ids])
+    else:
+        st.session_state[shown_ids] = [(row["uuid"], row["uid"]) for row in rows]
+    chosen = [rows[place] for place in selected if place < len(rows)]
+    _bar(chosen, key)
+    st.dataframe(
+        [_line(row, leave_out) for row in rows],
+        key=key,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        height="content",
+        row_height=34,
+        column_config=_columns(f"{key}-open"),
+        alt="tasks",
+    )
+    _open(rows, f"{key}-open")
+
+
+def _selected(key: str) -> list[int]:
+    state = st.session_state.get(key)
+    found: list[int] = state["selection"]["rows"] if state else []
+    return found
+
+
+def _as_shown(ids: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    now = {row["uuid"]: row for row in parts.hub().store.named([uuid for uuid, _ in ids])}
+    blank = dict.fromkeys(
+        ("command", "executor", "user", "created", "started", "finished", "returncode", "attempt")
+    )
+    return [now.get(uuid, {**blank, **_GONE, "uuid": uuid, "uid": uid}) for uuid, uid in ids]
+
+
+def _bar(chosen: list[dict[str, Any]], key: str) -> None:
+    may_act = parts.person().may_act
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}-bar"):
+        if not chosen:
+            st.caption(
+                "Click an id to open a task; tick rows to change several."
+                if may_act
+                else "Click an id to open a task."
+            )
+            return
+        st.markdown(f"**{count(len(chosen), 'task')}** selected")
+        for verb, (label, icon) in _VERBS.items():
+            if st.button(label, icon=icon, key=f"{key}-{verb}", disabled=not may_act):
+                dialogs.confirm(verb, _targets(chosen), chosen)
+        if not may_act:
+            parts.read_only_note()
+
+
+def _targets(rows: list[dict[str, Any]]) -> list[Target]:
+    return [Target(uuid=row["uuid"], attempt=row["attempt"] or None) for row in rows]
+
+
+def _open(rows: list[dict[str, Any]], key: str) -> None:
+    clicked = st.session_state.get(key)
+    if not clicked:
+        return
+    # The button says which task it is, whatever place it has by now.
+    for row in rows:
+        if short(row["uid"]) == clicked["label"]:
+            parts.open_task(row["executor"] or row["uid"].rpartition("-")[0][:-28], row["uid"])
+
+
+def _line(row: dict[str, Any], leave_out: tuple[str, ...]) -> dict[str, Any]:
+    started, finished = row["started"], row["finished"]
+    ran = None if started is None else (finished or time.time()) - started
+    line = {
+        "id": short(row["uid"]),
+        "state": parts.state_of(row),
+        "exit": row["returncode"],
+        "command": row["command"],
+        "executor": row["executor"],
+        "user": row["user"],
+        "created": moment(row["created"]),
+        "ran": span(ran),
+        "attempt": row["attempt"],
+    }
+    return {name: value for name, value in line.items() if name not in leave_out}
+
+
+def _columns(open_key: str) -> dict[str, Any]:
+    config = st.column_config
+    return {
+        "id": config.ButtonColumn("id", key=open_key, width=88, type="tertiary", help="Opens the task"),
+        "state": config.TextColumn("state", width=105),
+        "command": config.TextColumn("command", width=330),
+        "executor": config.TextColumn("executor", width=70),
+        "user": config.TextColumn("user", width=70),
+        "created": config.DatetimeColumn("created", format="distance", width=105),
+        "ran": config.TextColumn("ran", width=68),
+        "exit": config.NumberColumn("exit", width=50),
+        "attempt": config.NumberColumn("try", width=45, help="Which attempt"),
+    }
