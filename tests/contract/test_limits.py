@@ -95,3 +95,17 @@ async def test_a_message_over_the_limit_is_refused_and_the_connection_lives_on(w
     with pytest.raises(LimitReached):
         await world.bus.append(world.subject("a"), bytes(1024 * 1024 + 1))
     assert await world.bus.append(world.subject("a"), b"small") == Ack(1)
+
+
+async def test_a_lower_limit_takes_nothing_from_a_stream_that_refuses_the_new(world: World):
+    """An operator who lowers a setting loses no task by it; a stream whose oldest give way is trimmed."""
+    for discard, kept in (("new", 20), ("old", 1)):
+        await world.bus.purge(world.stream, ">") if discard == "old" else None
+        await world.make(discard=discard, max_bytes=100_000)
+        for number in range(20):
+            await world.bus.append(world.subject(f"n{number}"), bytes(1000))
+        await world.make(discard=discard, max_bytes=2_000)
+        assert len(await world.stored()) == kept
+        if discard == "new":
+            with pytest.raises(LimitReached):
+                await world.bus.append(world.subject("more"), bytes(1000))

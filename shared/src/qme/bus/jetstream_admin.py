@@ -12,7 +12,7 @@ from qme.bus.jetstream_calls import (
     ApiError,
 )
 from qme.bus.topology import DUPLICATE_WINDOW, ConsumerSpec, StreamSpec
-from qme.errors import QmeError, SettingsError
+from qme.errors import LimitReached, QmeError, SettingsError
 
 
 class Admin:
@@ -36,13 +36,13 @@ class Admin:
                 return
             except ApiError as error:
                 if error.number != STREAM_EXISTS:  # else somebody else was faster, with other settings
-                    raise _refused(f"stream {spec.name}", error) from error
+                    raise _no_room(spec, error) or _refused(f"stream {spec.name}", error) from error
         changed = {key: value for key, value in wanted.items() if found.get(key) != value}
         if changed:
             try:
                 await self._api.call(f"STREAM.UPDATE.{spec.name}", {**found, **changed})
             except ApiError as error:
-                refusal = error.as_qme()
+                refusal = _no_room(spec, error) or error.as_qme()
                 if refusal is not error:
                     raise refusal from error
                 raise SettingsError(
@@ -102,6 +102,16 @@ def _stream(spec: StreamSpec) -> dict[str, Any]:
         source, destination = spec.republish
         config["republish"] = {"src": source, "dest": destination, "headers_only": True}
     return config
+
+
+def _no_room(spec: StreamSpec, error: ApiError) -> LimitReached | None:
+    """Say which stream is to have more than the server, or the account, has left to promise."""
+    if not isinstance(error.as_qme(), LimitReached) or spec.max_bytes is None:
+        return None
+    return LimitReached(
+        f"there is no room for stream {spec.name} of up to {spec.max_bytes >> 20} MiB: {error.message}; "
+        "raise max_file_store of the server (or the account's limit), or lower the *_max_bytes in qme's settings"
+    )
 
 
 def _refused(what: str, error: ApiError) -> QmeError:

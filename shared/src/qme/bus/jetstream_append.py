@@ -11,7 +11,7 @@ from qme.bus.jetstream_calls import CONFLICTS, TRY, WRITE_UNDER_WAY, Api, ApiErr
 from qme.bus.jetstream_parts import Unanswered
 from qme.bus.jetstream_read import ID, Reader
 from qme.bus.port import Ack, Expect
-from qme.errors import NotFound, NotPermitted
+from qme.errors import BusUnavailable, NotFound, NotPermitted, QmeError
 
 
 class Appender:
@@ -46,7 +46,22 @@ class Appender:
                         return Ack(message[0], not unsure)
                 if not error.passing and not (unsure and error.number == WRITE_UNDER_WAY):
                     raise error.as_qme() from error
+            if patience.is_over and unsure and await self._answers():
+                raise BusUnavailable(
+                    f"the bus answers, but has stored no message on {subject} for {patience.seconds:g} s; "
+                    "its disk may be full: its log tells, and after a write error it has to be started anew"
+                )
             await patience.rest(why)
+
+    async def _answers(self) -> bool:
+        """Tell whether JetStream is there at all."""
+        try:
+            parse((await self._api.link.ask("$JS.API.INFO", timeout=TRY)).data)
+        except NotPermitted:
+            return True  # who is refused was heard
+        except (Unanswered, QmeError):
+            return False
+        return True
 
     async def _last(self, stream: str | None, subject: str) -> tuple[int, Mapping[str, str]] | None:
         if stream is None:

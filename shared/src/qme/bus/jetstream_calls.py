@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from qme.bus.jetstream_link import Link
@@ -32,6 +33,7 @@ MESSAGE_NOT_FOUND = 10037
 CONFLICTS = {WRONG_LAST, WRITE_UNDER_WAY}
 _NOT_FOUND = {STREAM_NOT_FOUND, CONSUMER_NOT_FOUND, MESSAGE_NOT_FOUND}
 _LIMITS = {10002, 10023, 10026, 10027, 10028, 10047, 10053, 10054, 10077}
+_DISK_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 _INVALID = {10003, 10165, 10166, 10111}
 
 
@@ -49,6 +51,8 @@ class ApiError(QmeError):
         """Give the error that the port promises."""
         if self.number in CONFLICTS:
             return Conflict()
+        if _DISK_FULL.search(self.message):
+            return LimitReached(f"the disk of the bus is full; make room there ({self.message})")
         for numbers, kind in ((_NOT_FOUND, NotFound), (_LIMITS, LimitReached), (_INVALID, InvalidRequest)):
             if self.number in numbers:
                 return kind(self.message)
@@ -61,7 +65,12 @@ class Patience:
     def __init__(self, seconds: float) -> None:
         self._until = asyncio.get_running_loop().time() + seconds
         self._pause = _PAUSE
-        self._seconds = seconds
+        self.seconds = seconds
+
+    @property
+    def is_over(self) -> bool:
+        """The time is up."""
+        return asyncio.get_running_loop().time() >= self._until
 
     @property
     def one_try(self) -> float:
@@ -72,7 +81,7 @@ class Patience:
         """Pause before the next try. Raises BusUnavailable when the time is up."""
         left = self._until - asyncio.get_running_loop().time()
         if left <= 0:
-            raise BusUnavailable(f"the bus gave no answer for {self._seconds:g} s ({why})")
+            raise BusUnavailable(f"the bus gave no answer for {self.seconds:g} s ({why})")
         await asyncio.sleep(min(self._pause, left))
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 

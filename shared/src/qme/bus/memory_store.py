@@ -161,7 +161,8 @@ class Stream:
             raise SettingsError(f"stream {spec.name} exists with retention {self.spec.retention!r}")
         self.spec = spec
         for subject in list(self._by_subject):
-            self._trim(subject)
+            if subject in self._by_subject:  # trimming one may have removed all of another
+                self._trim(subject)
 
     def add_consumer(self, spec: ConsumerSpec) -> None:
         """Create a consumer or change it. Raises SettingsError where a work queue would have two for a message."""
@@ -208,7 +209,8 @@ class Stream:
         places = self._by_subject[subject]
         while self.spec.max_per_subject is not None and len(places) > self.spec.max_per_subject:
             self.remove(next(iter(places)))
-        while self.spec.max_bytes is not None and self._bytes > self.spec.max_bytes and len(self.stored) > 1:
+        limit = self.spec.max_bytes if self.spec.discard == "old" else None
+        while limit is not None and self._bytes > limit and len(self.stored) > 1:
             self.remove(next(iter(self.stored)))
 
 

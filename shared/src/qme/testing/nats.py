@@ -35,15 +35,26 @@ def program() -> str:
 class NatsServer:
     """A server with JetStream in `folder`; a context manager that starts and stops it.
 
-    `users` are further entries of the account, in NATS's configuration syntax; `extra` are further top-level lines.
+    `users` are further entries of the account, in NATS's configuration syntax; `extra` are further top-level lines,
+    `store` further settings of its JetStream, `account` the account's limits there.
     """
 
-    def __init__(self, folder: Path, *, users: str = "", extra: str = "", jetstream: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        users: str = "",
+        extra: str = "",
+        jetstream: bool = True,
+        store: str = "",
+        account: str = "enabled",
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.config = folder / "nats.conf"
         self.port = -1
         self._users, self._extra, self._jetstream = users, extra, jetstream
+        self._store, self._account = store, account
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -104,8 +115,10 @@ class NatsServer:
         self.stop()
 
     def _configure(self) -> None:
-        store = f'jetstream {{ store_dir: "{self.folder}/jetstream" }}' if self._jetstream else ""
-        account = "jetstream: enabled" if self._jetstream else ""
+        store = (
+            f'jetstream {{ store_dir: "{self.folder}/jetstream", {self._store} }}' if self._jetstream else ""
+        )
+        account = f"jetstream: {self._account}" if self._jetstream else ""
         self.config.write_text(
             f"host: 127.0.0.1\nport: {self.port}\n"
             f'ports_file_dir: "{self.folder}"\n'
