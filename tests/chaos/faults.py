@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.chaos.site import Site, surely_started
+from tests.chaos.site import Site, surely_started, surely_stopped
 
 #: how often a kind of service is chosen
 _WEIGHTS = {"worker": 5, "submitter": 3, "nats": 3}
-#: what may happen to a service: kill -9, or SIGSTOP and later SIGCONT
-KILLED, STOPPED = "killed", "stopped"
+#: what may happen to a service: kill -9, SIGSTOP and later SIGCONT, or SIGTERM as a restart sends it
+KILLED, STOPPED, RESTARTED = "killed", "stopped", "restarted"
 #: the longest that a killed service stays away and a stopped one stands still, in seconds
 AWAY, LONGEST_STOP = 3.0, 8.0
 
@@ -62,14 +62,13 @@ class Tormentor:
         busy = any(hurt.startswith("nats") for hurt in self._hurt) if kind == "nats" else name in self._hurt
         if busy:
             return []
-        if self._dice.random() < 0.7:
-            return [(name, KILLED, self._dice.uniform(0.0, AWAY))]
-        return [(name, STOPPED, self._dice.uniform(0.5, LONGEST_STOP))]
+        (action,) = self._dice.choices((KILLED, STOPPED, RESTARTED), (6, 3, 1))
+        return [(name, action, self._dice.uniform(0.0, LONGEST_STOP if action == STOPPED else AWAY))]
 
     async def _harm(self, name: str, action: str, seconds: float) -> None:
         victim = self._site.victims[name]
-        if action == KILLED:
-            await asyncio.to_thread(victim.kill)
+        if action in (KILLED, RESTARTED):
+            await (asyncio.to_thread(victim.kill) if action == KILLED else surely_stopped(victim))
             await asyncio.sleep(seconds)
             await surely_started(victim)
         else:

@@ -46,6 +46,9 @@ class Victim(Protocol):
     def kill(self) -> None:
         """End it with kill -9."""
 
+    def stop(self) -> None:
+        """Ask it to end, and wait for that. Raises subprocess.TimeoutExpired."""
+
     def pause(self) -> None:
         """Stop it where it stands."""
 
@@ -81,13 +84,10 @@ class Service:
         self._signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """Ask it to end, and see to it."""
+        """Ask it to end, and wait for that."""
         self.resume()
         self._signal(signal.SIGTERM)
-        try:
-            self.wait()
-        except subprocess.TimeoutExpired:
-            self.kill()
+        self.wait()
 
     def wait(self) -> None:
         """Wait for its end."""
@@ -175,8 +175,7 @@ class Site:
     async def end(self) -> None:
         """End everything that this started, and what that started."""
         for service in self.services.values():
-            with suppress(subprocess.TimeoutExpired):
-                service.stop()
+            await surely_stopped(service)
         for path in self.folder.glob("worker-*/spool/*"):
             await _empty(Keeper(Spool(path)))
         for node in self._nodes:
@@ -192,6 +191,14 @@ async def _empty(keeper: Keeper) -> None:
         await keeper.end(uuid, attempt, 0.0)
     await keeper.quit()
     await keeper.close()
+
+
+async def surely_stopped(victim: Victim) -> None:
+    """End what was asked to end, however busy the machine is."""
+    try:
+        await asyncio.to_thread(victim.stop)
+    except subprocess.TimeoutExpired:
+        await asyncio.to_thread(victim.kill)
 
 
 async def surely_started(victim: Victim, seconds: float = 60.0) -> None:

@@ -16,7 +16,7 @@ async def test_nothing_is_lost_doubled_stuck_or_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Through kill -9 and SIGSTOP of clients, submitters, workers and NATS, every task keeps every promise."""
-    chaos = Chaos(seed=int.from_bytes(os.urandom(3)), tasks=250, seconds=20.0, gap=2.0, settle=180.0)
+    chaos = Chaos(seed=int.from_bytes(os.urandom(3)), tasks=200, seconds=16.0, gap=2.0, settle=180.0)
     report = await run(chaos, tmp_path / "chaos")
     with capsys.disabled():
         sys.stdout.write(f"\n{report.text()}")

@@ -278,18 +278,6 @@ async def test_it_waits_until_somebody_sets_the_bus_up(bare_lab: Lab) -> None:
     assert record.data["output"] == ["late\n"]
 
 
-async def test_drain_waits_for_what_runs(lab: Lab) -> None:
-    """With `drain`, the first order to stop lets tasks end; nothing new is taken."""
-    async with lab.worker(drain=True) as orders:
-        key = await lab.submit("sleep", "0.8")
-        await lab.record(key, lambda record: record.claim is not None)
-        orders.give()
-        await asyncio.sleep(0.1)
-        other = await lab.submit("true")
-    assert (await lab.entry(key)).value.outcome is Outcome.SUCCESS
-    assert (await lab.entry(other)).value.claim is None
-
-
 async def test_the_end_is_marked_in_the_spool(lab: Lab) -> None:
     """A finished attempt needs no look at the next start."""
     async with lab.worker():

@@ -28,6 +28,7 @@ LEAVE = 2.0
 #: records looked at together for wishes to cancel
 TOGETHER = 32
 _FULL = "the disk of its spool is full"
+_DRAINING = "draining"
 
 
 class Worker:
@@ -39,6 +40,9 @@ class Worker:
         self._freed = asyncio.Event()
         #: the bus is to ask for more: its own event, since it clears it
         self._more = asyncio.Event()
+        #: messages that are not answered yet
+        self._handed: set[Delivery] = set()
+        self._pulling: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Work for ever. Cancelling this hands over: commands go on, the next worker on this spool takes them up."""
@@ -54,14 +58,21 @@ class Worker:
                 group.create_task(self._clean())
                 await self._adopt(adopt.from_spool(context), group)
                 group.create_task(self._adopt(adopt.from_records(context), group))
-                await self._pull(group)
+                if context.paused != _DRAINING:
+                    self._pulling = group.create_task(self._pull(group))
+                await asyncio.Event().wait()  # the group ends with a failure, or is cancelled
         except BaseExceptionGroup as failures:
             raise _first_cause(failures) from failures
+        finally:
+            await self._give_back()
 
     async def drained(self) -> None:
         """Take nothing new, and return once nothing is held any more."""
-        self._context.paused = "it is about to stop"
+        self._context.paused = _DRAINING
         log.info("worker.drains", held=len(self._context.held))
+        if self._pulling is not None:
+            self._pulling.cancel()  # a pull that stands would be given messages for half a minute
+        await self._presence.tell()
         while self._context.held or self._context.arriving:
             self._freed.clear()
             await self._freed.wait()
@@ -87,14 +98,30 @@ class Worker:
         async with pull as deliveries:
             async for delivery in deliveries:
                 context.arriving += 1
+                self._handed.add(delivery)
                 group.create_task(self._take(delivery))
 
     async def _take(self, delivery: Delivery) -> None:
         self._context.arriving -= 1  # from its first step on, `take` shows in `held`
-        attempt = await take(self._context, delivery)
+        if self._context.paused == _DRAINING:
+            await delivery.nak()
+            attempt = None
+        else:
+            attempt = await take(self._context, delivery)
+        self._handed.discard(delivery)
         if attempt is not None:
             await self._perform(attempt)
         self._tell_freed()
+
+    async def _give_back(self) -> None:
+        """Let others have at once what was handed out to us, instead of when its ack_wait has passed.
+
+        Where its claim was written already, the record says whose the task is.
+        """
+        with suppress(QmeError, TimeoutError):
+            async with asyncio.timeout(LEAVE):
+                while self._handed:
+                    await self._handed.pop().nak()
 
     async def _adopt(self, attempts: AsyncIterator[Attempt], group: asyncio.TaskGroup) -> None:
         async for attempt in attempts:

@@ -77,17 +77,25 @@ class Presence:
             interval=interval,
             paused=self._context.paused,
         )
-        self._revision = await self._heartbeats.put(self._heartbeat_key, sign, ttl=max(1.0, LIVES * interval))
+        written = await self._heartbeats.put(self._heartbeat_key, sign, ttl=max(1.0, LIVES * interval))
+        self._revision = max(self._revision, written)  # of two at a time, the later one stands
 
     async def run(self, also: Callable[[], Awaitable[None]]) -> None:
         """Beat for ever; with each beat the definition is looked after and `also` is called."""
         while True:
             for duty in (self.beat, self.advertise, also):
-                try:
-                    await duty()
-                except QmeError as error:
-                    log.warning("presence.failed", duty=duty.__name__, problem=error.message)
+                await self._dutifully(duty)
             await asyncio.sleep(self._context.settings.heartbeat)
+
+    async def tell(self) -> None:
+        """Beat out of turn, since something changed; when this fails, the next heartbeat tells."""
+        await self._dutifully(self.beat)
+
+    async def _dutifully(self, duty: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await duty()
+        except QmeError as error:
+            log.warning("presence.failed", duty=duty.__name__, problem=error.message)
 
     async def leave(self) -> None:
         """Take the heartbeat back, so that nobody has to wait for its end."""
