@@ -92,10 +92,18 @@ class World:
         await one.registry.refresh(full=True)
         return one
 
-    async def define(self, executor: str, pool: str, matchstring: str | None = None) -> None:
+    async def define(
+        self, executor: str, pool: str, matchstring: str | None = None, *, lost_by_silence: bool = True
+    ) -> None:
         """Advertise an executor as its worker does, approved where it has to be."""
         definition = Definition(
-            executor=executor, pool=pool, matchstring=matchstring, account="svc", users=("*",), updated=NOW
+            executor=executor,
+            pool=pool,
+            matchstring=matchstring,
+            account="svc",
+            users=("*",),
+            lost_by_silence=lost_by_silence,
+            updated=NOW,
         )
         bucket = Bucket(self.bus, subjects.BUCKET_EXECUTORS, Definition)
         await bucket.put(definition_key(executor, pool), definition)

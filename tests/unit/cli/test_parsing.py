@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from qme.cli.options import read
 from qme.cli.parsing import Parser, command_of
 from qme.cli.submit import arguments as submit_arguments
+from qme.contracts.tasks import Outcome
 from qme.errors import InvalidRequest
 
 
@@ -49,3 +51,15 @@ def test_no_command_is_a_mistake() -> None:
     """Said as one line."""
     with pytest.raises(InvalidRequest, match="no command"):
         parse("-m", "note")
+
+
+def test_what_is_retried_is_told_by_outcomes() -> None:
+    """Several at once, each once; what can't be retried is refused with the ones that can."""
+    parser = Parser("qme submit", "submit")
+    submit_arguments(parser)
+    args = parser.parse_args(["--retry-on", "lost, node_fail,lost", "--retry-backoff", "1.5", "make"])
+    wishes = read(args)
+    assert wishes.retry_on == (Outcome.LOST, Outcome.NODE_FAIL)
+    assert wishes.retry_backoff == 1.5
+    with pytest.raises(InvalidRequest, match="'success' can't be retried; choose from failed, timeout, "):
+        parser.parse_args(["--retry-on", "failed,success", "make"])

@@ -14,6 +14,7 @@ from qme.client.control import batches
 from qme.client.submission import Options, new_uuid, prepare, working_directory
 from qme.contracts.messages import MAX_FILES, MAX_ITEMS, MAX_REQUEST, Submission, SubmitRequest
 from qme.contracts.subjects import is_uuid
+from qme.contracts.tasks import Outcome, RetryPolicy
 from qme.errors import InvalidRequest
 
 
@@ -122,3 +123,13 @@ def test_batches_keep_requests_within_their_limit() -> None:
 def test_batches_hold_a_bounded_number_of_tasks() -> None:
     """Small ones would fit by the thousand."""
     assert [len(batch) for batch in batches([task(2)] * (MAX_ITEMS + 1))] == [MAX_ITEMS, 1]
+
+
+def test_retries_are_as_they_were_asked_for() -> None:
+    """What is not said is as the policy has it."""
+    plain = prepare("make", Options(retries=2), host="laptop").retry
+    assert plain == RetryPolicy(limit=2)
+    said = Options(retries=2, retry_delay=0.0, retry_backoff=1.0, retry_on=[Outcome.LOST])
+    assert prepare("make", said, host="laptop").retry == RetryPolicy(
+        limit=2, delay=0.0, backoff=1.0, on=(Outcome.LOST,)
+    )

@@ -58,18 +58,22 @@ def test_a_worker_counts(registry: CollectorRegistry) -> None:
 def test_a_submitter_counts(registry: CollectorRegistry) -> None:
     """Requests by verb and result, and what became of them."""
     metrics = SubmitterMetrics(registry, ["submit", "cancel"])
-    assert len(series(registry)) == 3 + 3 * 3
+    assert len(series(registry)) == 5 + 3 * 3
     metrics.request("submit", "ok")
     metrics.request("submit", "refused")
     metrics.unroutable.inc()
     metrics.deduplicated.inc()
     metrics.republished.inc(3)
+    metrics.retried.inc(2)
+    metrics.lost.inc()
     assert {name: value for name, value in series(registry).items() if value} == {
         'qme_submitter_requests_total{result="ok",verb="submit"}': 1.0,
         'qme_submitter_requests_total{result="refused",verb="submit"}': 1.0,
         "qme_submitter_unroutable_total": 1.0,
         "qme_submitter_deduplicated_total": 1.0,
         "qme_submitter_republished_total": 3.0,
+        "qme_submitter_retried_total": 2.0,
+        "qme_submitter_lost_total": 1.0,
     }
 
 

@@ -45,6 +45,7 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
     matchstring = r"^(\S*/)?sbatch(\s|$)"
     version = "1"
     begins = Status.QUEUED
+    lost_by_silence = False
     script = "sbatch"
     fields = ("jobid", "slurm_state", "slurm_reason", "partition", "nodes", "returncode", "outputfile")
     settings_type = SlurmSettings

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qme.bus.kv import Entry, Removed
@@ -18,13 +18,16 @@ from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey, queue_subject
 from qme.contracts.tasks import HEADER_ATTEMPT, HEADER_CLAIM, HEADER_STATUS, Status, TaskRecord
 from qme.errors import InvalidRequest, QmeError
+from qme.lifecycle import Event, Released
 from qme.observe.logging import get_logger
+from qme.observe.metrics import SubmitterMetrics
 from qme_submitter.buckets import Buckets
 from qme_submitter.changes import Changes
 from qme_submitter.judgement import Apply, NeedsMessage, Wait, duty, pause
 from qme_submitter.lease import Lease
 from qme_submitter.orphans import Orphans
 from qme_submitter.retention import Retention
+from qme_submitter.silence import Silence
 
 log = get_logger(__name__)
 
@@ -52,8 +55,9 @@ class Janitor:
         *,
         interval: float,
         grace: float,
+        silence: Silence,
         retention: Retention,
-        republished: Callable[[], None] = lambda: None,
+        metrics: SubmitterMetrics,
     ) -> None:
         self._changes = changes
         self._buckets: Buckets = changes.buckets
@@ -61,11 +65,13 @@ class Janitor:
         self._lease = lease
         self._interval = interval
         self._grace = grace
-        self._republished = republished
+        self._metrics = metrics
         self._orphans = Orphans(changes.buckets)
+        self._silence = silence
         self._retention = retention
         self._open: dict[str, _Open] = {}
         self._last = 0
+        self._read_anew = False
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -84,6 +90,8 @@ class Janitor:
         """Wake `run` at once for a retry, whose delay may be shorter than the interval; the rest can wait."""
         async with self._bus.follow(subjects.CHANGES) as events:
             async for event in events:
+                # A bus that was away may have come back with an older store, whose sequences have caught up by now.
+                self._read_anew = self._read_anew or event is None
                 if event is None or _is_retry(event):
                     self._wake.set()
 
@@ -91,6 +99,7 @@ class Janitor:
         """Do one round of chores, whoever holds the lease. Raises what the bus raises."""
         await self._read_changes()
         await self._mend_due()
+        await self._give_up_lost()
         await self._orphans.drop()
         await self._retention.apply()
 
@@ -107,8 +116,13 @@ class Janitor:
             log.exception("janitor.round_failed")
             return
         # Somebody else does it; whoever takes over reads everything anew.
+        self._forget()
+
+    def _forget(self) -> None:
         self._open.clear()
+        self._silence.forget()
         self._last = 0
+        self._read_anew = False
 
     def _until_next(self) -> float:
         now = self._buckets.clock().timestamp()
@@ -119,17 +133,18 @@ class Janitor:
     async def _read_changes(self) -> None:
         records = self._buckets.records
         state = await self._bus.state(records.stream)
-        if state.last < self._last:  # the bucket was made anew
-            self._open.clear()
-            self._last = 0
+        if state.last < self._last or self._read_anew:  # the bucket was made anew, or may have been
+            self._forget()
         if state.last == self._last:
             return
         async for seen in records.scan(start=self._last + 1):
             self._last = max(self._last, seen.revision)
             if isinstance(seen, Entry) and str(seen.value.key) == seen.key:
                 self._note(seen.key, seen.value)
+                self._silence.note(seen.key, seen.revision, seen.value)
             else:
                 self._open.pop(seen.key, None)
+                self._silence.note(seen.key, seen.revision, None)
                 if not isinstance(seen, Removed):
                     log.warning("janitor.record_unusable", key=seen.key)
 
@@ -181,13 +196,24 @@ class Janitor:
             self._open[text] = _Open(now.timestamp() + pause(waited, self._grace), todo.since.timestamp())
             if not queued:
                 await self._buckets.enqueue(key, entry.value.attempt, repair=True)
-                self._republished()
+                self._metrics.republished.inc()
                 log.warning("janitor.message_published_again", task=key.taskid, waited=round(waited, 1))
-        elif isinstance(todo, Apply):
-            try:
-                await self._changes.apply(key, todo.event, self._bus.user)
-            except InvalidRequest as error:
-                log.warning("janitor.change_refused", task=key.taskid, error=error.message)
+        elif isinstance(todo, Apply) and await self._apply(key, todo.event):
+            self._metrics.retried.inc(isinstance(todo.event, Released))
+
+    async def _give_up_lost(self) -> None:
+        for key, verdict in await self._silence.look():
+            if await self._apply(key, verdict):
+                self._metrics.lost.inc()
+                log.warning("janitor.lost", task=key.taskid, worker=verdict.worker)
+
+    async def _apply(self, key: TaskKey, event: Event) -> bool:
+        try:
+            done, _ = await self._changes.apply(key, event, self._bus.user)
+        except InvalidRequest as error:
+            log.warning("janitor.change_refused", task=key.taskid, error=error.message)
+            return False
+        return not done.unchanged
 
 
 def _is_retry(event: Message) -> bool:

@@ -30,6 +30,7 @@ from qme_submitter.removal import Removal
 from qme_submitter.retention import Retention
 from qme_submitter.room import Room
 from qme_submitter.service import Service
+from qme_submitter.silence import Silence
 from qme_submitter.trail import Trail
 
 log = get_logger(__name__)
@@ -85,7 +86,8 @@ class Submitter:
             interval=settings.janitor_interval,
             grace=settings.janitor_grace,
             retention=self.retention,
-            republished=metrics.republished.inc,
+            silence=Silence(self.buckets, self.registry, settings.lost_after, settings.janitor_interval),
+            metrics=metrics,
         )
         self.audit = Audit(bus, clock)
         self.trail = Trail(bus)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
 
 from qme.cli.parsing import Arguments, Parser, count, pair, seconds
 from qme.client.submission import Options
+from qme.contracts.tasks import Outcome
 from qme.errors import InvalidRequest
+
+#: outcomes after which a task may be run again by itself
+_RETRIED = [one for one in Outcome if one not in (Outcome.SUCCESS, Outcome.CANCELLED)]
 
 
 def add(parser: Parser) -> None:
@@ -40,7 +45,20 @@ def add(parser: Parser) -> None:
         "--retry-delay",
         metavar="TIME",
         type=seconds,
-        help="before the first retry (default 10s), then doubled",
+        help="before the first retry (default 10s)",
+    )
+    add_option(
+        "--retry-backoff",
+        metavar="FACTOR",
+        type=_factor,
+        help="each delay is so many times the one before (default 2; 1: all alike), at most a day",
+    )
+    add_option(
+        "--retry-on",
+        metavar="OUTCOME,…",
+        type=_outcomes,
+        default=(),
+        help="what is run again (default failed,timeout,lost,node_fail)",
     )
     add_option("--key", metavar="KEY", help="the same key gives the same task again instead of a second one")
     add_option(
@@ -65,10 +83,28 @@ def read(args: Arguments) -> Options:
         timeout=args.timeout,
         retries=args.retries,
         retry_delay=args.retry_delay,
+        retry_backoff=args.retry_backoff,
+        retry_on=args.retry_on,
         key=args.key,
         send=args.send,
         stdin=None if args.stdin is None else _content(args.stdin),
     )
+
+
+def _factor(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _outcomes(text: str) -> tuple[Outcome, ...]:
+    words = [word.strip() for word in text.split(",")]
+    unknown = [word for word in words if word not in _RETRIED]
+    if unknown:
+        names = ", ".join(_RETRIED)
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} can't be retried; choose from {names}")
+    return tuple(Outcome(word) for word in dict.fromkeys(words))
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -9,12 +9,13 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import uuid_utils
 
 from qme.client import words
 from qme.contracts.messages import MAX_FILES, Submission
-from qme.contracts.tasks import RetryPolicy, SentFile
+from qme.contracts.tasks import Outcome, RetryPolicy, SentFile
 from qme.errors import InvalidRequest
 
 
@@ -30,7 +31,9 @@ class Options:
     cwd: str | None = None  #: None: where this process stands, if the worker has that folder
     timeout: float | None = None  #: seconds of run time
     retries: int = 0
-    retry_delay: float | None = None  #: seconds before the first retry; doubles from one to the next
+    retry_delay: float | None = None  #: seconds before the first retry (10)
+    retry_backoff: float | None = None  #: factor from one delay to the next (2)
+    retry_on: Sequence[Outcome] = ()  #: outcomes that are tried again; none: failed, timeout, lost, node_fail
     key: str | None = None  #: the same key gives the same task
     send: Sequence[str | Path] = ()  #: files that travel along
     stdin: bytes | None = None
@@ -85,9 +88,14 @@ def working_directory() -> str | None:
 
 
 def _retry(options: Options) -> RetryPolicy:
-    if options.retry_delay is None:
-        return RetryPolicy(limit=options.retries)
-    return RetryPolicy(limit=options.retries, delay=options.retry_delay)
+    said: dict[str, Any] = {"limit": options.retries}
+    if options.retry_delay is not None:
+        said["delay"] = options.retry_delay
+    if options.retry_backoff is not None:
+        said["backoff"] = options.retry_backoff
+    if options.retry_on:
+        said["on"] = tuple(options.retry_on)
+    return RetryPolicy(**said)
 
 
 def _umask() -> int | None:

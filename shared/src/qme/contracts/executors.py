@@ -36,6 +36,7 @@ class Definition(_Advert):
     users: tuple[str, ...] = ()  #: user names that may submit; ``*`` admits all; empty: the account's owner
     actions: tuple[ActionInfo, ...] = ()
     fields: tuple[str, ...] = ()  #: names in `data` worth showing, in order
+    lost_by_silence: bool = False  #: a worker that is silent for long makes its tasks `lost`, provisionally
     #: how its commands name a script, so that clients send it along (`qme.client.scripts` has the ways there are)
     script: str | None = None
     updated: datetime

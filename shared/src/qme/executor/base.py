@@ -154,6 +154,9 @@ class Executor(ABC, Generic[SettingsT]):
     script: ClassVar[str | None] = None
     #: names in the exported data that are worth showing, in order
     fields: ClassVar[tuple[str, ...]] = ()
+    #: a worker that is silent for `lost_after` makes its tasks `lost`, provisionally; False where the commands run on
+    #: other machines, under a scheduler: the worker's silence then says nothing about them
+    lost_by_silence: ClassVar[bool] = True
     settings_type: ClassVar[type[ExecutorSettings]] = ExecutorSettings
 
     def __init__(self, settings: SettingsT) -> None:

@@ -56,6 +56,8 @@ class SubmitterMetrics:
         self.unroutable = counter("unroutable", "Submissions that no executor matched")
         self.deduplicated = counter("deduplicated", "Submissions that were there already")
         self.republished = counter("republished", "Queue messages the janitor sent again")
+        self.retried = counter("retried", "Retries the janitor released")
+        self.lost = counter("lost", "Tasks the janitor gave up for lost, their workers being silent")
         requests = Counter(
             "qme_submitter_requests", "Requests answered", ["verb", "result"], registry=registry
         )

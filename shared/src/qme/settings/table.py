@@ -124,6 +124,9 @@ class Settings:
     janitor_grace: float = option(
         5.0, duration(), "a record without its queue message is left alone for this long"
     )
+    lost_after: float = option(
+        3600.0, duration(), "a task whose worker is silent for this long counts as lost, until it comes back"
+    )
 
     records_keep: float = option(
         90 * 86_400.0,

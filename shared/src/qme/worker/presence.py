@@ -114,6 +114,7 @@ class Presence:
             users=self._users,
             actions=actions_of(type(executor)),
             fields=executor.fields,
+            lost_by_silence=executor.lost_by_silence,
             script=executor.script,
             updated=now(),
         )
