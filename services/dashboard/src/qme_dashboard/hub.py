@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from qme.client import AsyncClient
@@ -45,18 +46,20 @@ class Hub:
         self.user = settings.user  #: whom the bus knows us as
         self.seen = 0.0  #: when the executors were last seen, in seconds since the epoch; 0: never
         self._client: AsyncClient | None = None
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._serve, name="qme-hub", daemon=True)
 
     def start(self) -> None:
         """Connect, and go on for ever."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     def close(self) -> None:
         """Disconnect, and forget the copy."""
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(10)
         self.store.close()
 
     @property
@@ -75,11 +78,21 @@ class Hub:
 
     async def ask(self, question: Ask[T]) -> T:
         """Run a function of the client, from another event loop. Raises QmeError."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._asked(question), self._loop))
+        return await asyncio.wrap_future(self._sent(question))
 
     def call(self, question: Ask[T]) -> T:
-        """Do the same from a thread without an event loop."""
-        return asyncio.run_coroutine_threadsafe(self._asked(question), self._loop).result(PATIENCE)
+        """Do the same from a thread without an event loop. Raises QmeError."""
+        future = self._sent(question)
+        try:
+            return future.result(PATIENCE)
+        except TimeoutError:
+            future.cancel()
+            raise BusUnavailable(f"the bus gave no answer within {PATIENCE:g} s") from None
+
+    def _sent(self, question: Ask[T]) -> Future[T]:
+        if self._loop is None:
+            raise BusUnavailable("the dashboard has not been started")
+        return asyncio.run_coroutine_threadsafe(self._asked(question), self._loop)
 
     async def _asked(self, question: Ask[T]) -> T:
         if self._client is None:
@@ -88,6 +101,7 @@ class Hub:
 
     # -- the thread --------------------------------------------------------------------------------------------------
     def _serve(self) -> None:
+        assert self._loop  # noqa: S101 -- made before the thread
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._until_stopped())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ class Store:
             prefix="qme-dashboard-", dir=folder
         )  # only we may look into it
         self._path = Path(self._folder.name) / "tasks.sqlite"
-        self._readers = threading.local()
+        self._idle: list[sqlite3.Connection] = []  #: readers' connections that nobody uses now
         self._writer = self._open()
         self._writer.execute(_TABLE)
         self._generation = 0
@@ -131,15 +130,21 @@ class Store:
 
     def rows(self, statement: Statement) -> list[dict[str, Any]]:
         """Run a query."""
-        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
-        if connection is None:
-            connection = self._readers.connection = self._open()
+        # Not one for each thread: Streamlit draws in a new thread each time.
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._open()
             connection.execute("PRAGMA query_only = 1")
-        return [dict(row) for row in connection.execute(*statement)]
+        try:
+            return [dict(row) for row in connection.execute(*statement)]
+        finally:
+            self._idle.append(connection)
 
     def close(self) -> None:
         """Remove it from the disk."""
-        self._writer.close()
+        for connection in (self._writer, *self._idle):
+            connection.close()
         self._folder.cleanup()
 
     def _open(self) -> sqlite3.Connection:

@@ -25,9 +25,8 @@ def draw(
     wanted: Filter, paging: Paging, name: str, rows: list[dict[str, Any]], leave_out: tuple[str, ...] = ()
 ) -> None:
     """Draw one page of tasks, with what can be done to those that are selected."""
-    # A new filter or page is a new table: it begins with nothing selected.
-    view = hashlib.sha256(repr((name, wanted, paging)).encode()).hexdigest()[:12]
-    key, shown_ids = f"{name}-{view}", f"{name}-{view}-ids"
+    key = key_of(name, wanted, paging)
+    shown_ids = f"{key}-ids"
     selected = _selected(key)
     if selected and shown_ids in st.session_state:
         # The widget knows places only. So the tasks keep theirs while any is selected; how they stand stays live.
@@ -48,6 +47,11 @@ def draw(
         alt="tasks",
     )
     _open(rows, f"{key}-open")
+
+
+def key_of(name: str, wanted: Filter, paging: Paging) -> str:
+    """Give the widget's key: a new filter or page is a new table, which begins with nothing selected."""
+    return f"{name}-{hashlib.sha256(repr((wanted, paging)).encode()).hexdigest()[:12]}"
 
 
 def _selected(key: str) -> list[int]:

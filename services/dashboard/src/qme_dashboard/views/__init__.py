@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from qme.contracts.executors import Definition
 from qme.contracts.tasks import TaskRecord
 from qme.observe.logging import get_logger
-from qme_dashboard.views.plain import view as plain
+from qme_dashboard.views import plain
 
 GROUP = "qme.views"
 
@@ -65,4 +65,4 @@ def view_of(executor: str) -> View:
                 log.exception("dashboard.view_broken", executor=executor, view=point.value)
             else:
                 return found
-    return plain
+    return plain.view
