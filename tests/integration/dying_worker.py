@@ -1,7 +1,8 @@
-"""A worker process that kills itself at a given point: ``python -m tests.integration.dying_worker URL HOME POINT``.
+"""A worker process that kills itself: ``python -m tests.integration.dying_worker URL HOME POINT [SPOOLS]``.
 
-POINT is ``before|after:<subject prefix>:<which one>`` for an append to the bus, ``execute``, ``token`` (the keeper's
-start has been answered), or ``never``.
+SPOOLS is the folder of its spool, where that is not the lab's own. POINT is
+``before|after:<subject prefix>:<which one>`` for an append to the bus, ``execute``, ``token`` (the keeper's start has
+been answered), or ``never``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +51,11 @@ class Dying(ShellExecutor):
         return await super().execute(task)
 
 
-async def main(url: str, home: Path, point: str) -> None:
+async def main(url: str, home: Path, point: str, *spools: str) -> None:
     """Run until killed."""
+    settings = settings_for(home)
+    for folder in spools:
+        settings = replace(settings, local_dir=Path(folder))
     bus: Any = FaultyBus(
         await JetStreamBus.open([url], {}, user=USER, name="worker", connect_timeout=5.0, publish_retry=10.0)
     )
@@ -69,9 +74,9 @@ async def main(url: str, home: Path, point: str) -> None:
     executor = (Dying if kind == "execute" else ShellExecutor)(ShellSettings())
     orders = Orders()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, orders.give)
-    await work(executor, settings_for(home), bus, orders=orders)
+    await work(executor, settings, bus, orders=orders)
     await bus.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))

@@ -46,9 +46,9 @@ async def lab(server: NatsServer, tmp_path: Path) -> AsyncIterator[Lab]:
     await bus.close()
 
 
-def start(server: NatsServer, lab: Lab, point: str) -> subprocess.Popen[bytes]:
+def start(server: NatsServer, lab: Lab, point: str, *spools: str) -> subprocess.Popen[bytes]:
     """Start a worker that dies at a point."""
-    argv = [sys.executable, "-m", "tests.integration.dying_worker", server.url, str(lab.home), point]
+    argv = [sys.executable, "-m", "tests.integration.dying_worker", server.url, str(lab.home), point, *spools]
     log = (lab.home / "worker.log").open("ab")
     with log:
         return subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log)
@@ -95,6 +95,31 @@ async def test_kill_9_at(server: NatsServer, lab: Lab, point: str) -> None:
     assert lab.starts(key) == 1
     assert seconds < 3
     assert worker.returncode == 0
+
+
+@pytest.mark.parametrize("point", ["before:$KV.qme_tasks:1", "after:$KV.qme_tasks:1"])
+async def test_kill_9_with_another_worker_there(server: NatsServer, lab: Lab, point: str) -> None:
+    """What a dead worker had pulled is another's in time; what it had claimed is its own, whoever gets the message."""
+    key = await lab.submit_marked("echo done")
+    dying = start(server, lab, point)
+    assert await asyncio.to_thread(dying.wait, 30) == -signal.SIGKILL
+    workers = [start(server, lab, "never", str(lab.home / "local" / "elsewhere"))]
+    try:
+        await until(lambda: _queued(lab))
+        if point.startswith("after"):
+            assert not (await lab.entry(key)).value.ended
+            assert lab.starts(key) == 0
+            workers.append(start(server, lab, "never"))
+        record = await lab.ended(key)
+    finally:
+        for worker in workers:
+            await stop(worker)
+    assert (record.outcome, lab.starts(key)) == (Outcome.SUCCESS, 1)
+    assert (record.worker == lab.spool.worker_id) == point.startswith("after")
+
+
+async def _queued(lab: Lab) -> bool:
+    return await lab.queued() == 0
 
 
 async def _reported(lab: Lab, uuid: str) -> bool:
