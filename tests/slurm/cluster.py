@@ -119,7 +119,7 @@ class Cluster:
 
     def accounts(self, jobs: Sequence[int]) -> list[AccountRow] | None:
         """All that accounting has of some jobs; None when it does not answer."""
-        done = self.run(queries.sacct(jobs, self.since))
+        done = self.run(queries.sacct(jobs, self.since, uid=os.getuid()))
         return parsers.accounting(done.stdout) if done.returncode == 0 else None
 
     def submit(

@@ -7,6 +7,7 @@ folders and its user are replaced; look at the difference before you commit it.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 import time
@@ -131,7 +132,7 @@ def states(slurm: Cluster, job: int) -> set[str]:
 def snapshot(slurm: Cluster, name: str, *shown: int) -> None:
     """Take down all three commands' output."""
     write(slurm, f"{name}.squeue", slurm.ok(queries.squeue()))
-    write(slurm, f"{name}.sacct", slurm.ok(queries.sacct_all(slurm.since)))
+    write(slurm, f"{name}.sacct", slurm.ok(queries.sacct_all(slurm.since, uid=os.getuid())))
     write(slurm, f"{name}.scontrol", "".join(slurm.ok(queries.show(str(job))) for job in shown))
 
 

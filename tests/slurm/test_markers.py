@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from uuid import uuid4
 
@@ -49,7 +50,7 @@ def test_accounting_alone_finds_the_job_too(slurm: Cluster):
     job = slurm.sbatch("--comment=mine", "--wrap", "sleep 1", mark=sbatch.marker(uuid, 1))
 
     def found() -> list[Found]:
-        text = slurm.ok(queries.sacct_all(slurm.since))
+        text = slurm.ok(queries.sacct_all(slurm.since, uid=os.getuid()))
         return lookup.find(uuid, 1, [], parsers.accounting(text))
 
     wait_until(found)

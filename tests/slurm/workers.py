@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -77,5 +78,5 @@ class Workers:
 
     def jobs(self, key: TaskKey) -> list[Found]:
         """All jobs that Slurm has, or ever had, of a task's first attempt."""
-        accounts = parsers.accounting(self.slurm.ok(queries.sacct_all(self._since)))
+        accounts = parsers.accounting(self.slurm.ok(queries.sacct_all(self._since, uid=os.getuid())))
         return lookup.find(key.uuid, 1, self.slurm.queue(), accounts)

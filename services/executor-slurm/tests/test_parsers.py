@@ -81,7 +81,7 @@ def test_an_older_sacct_is_asked_for_less():
         SUBMITTED,
         "",
     )
-    assert queries.sacct([7], SUBMITTED, columns=columns)[-3] == "JobID,State,Submit,ExitCode"
+    assert queries.sacct([7], SUBMITTED, columns=columns, uid=1000)[-5] == "JobID,State,Submit,ExitCode"
 
 
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)

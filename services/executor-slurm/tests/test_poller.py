@@ -25,7 +25,7 @@ class Scripted(Slurm):
     """A Slurm whose programs say what a test wants."""
 
     def __init__(self) -> None:
-        super().__init__(1.0)
+        super().__init__(1.0, 1000)
         self.asked: list[str] = []
         self.states: dict[int, str] = {}
         self.silent: set[str] = set()
@@ -44,7 +44,7 @@ def _row(job: int, state: str) -> str:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     values = dict.fromkeys(parsers.QUEUE_COLUMNS, "")
     values |= {"JobArrayID": str(job), "State": state, "SubmitTime": now, "StartTime": now, "EndTime": now}
-    values |= {"exit_code": "0:0", "RestartCnt": "0", "NodeList": "n1"}
+    values |= {"exit_code": "0:0", "RestartCnt": "0", "NodeList": "n1", "Comment": f"qme:u{job}:1"}
     return "".join(f"{value}{DIVIDER}" for value in values.values()) + "\n"
 
 

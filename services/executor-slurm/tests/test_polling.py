@@ -19,7 +19,7 @@ from qme_executor_slurm.states import STATES, ExitCode
 CALLED = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RULES = Rules()
 ZERO = ExitCode(0, 0)
-NEW = Job(7, CALLED, ("u", 1))
+NEW = Job(7, CALLED, ("u", 1), answered=CALLED)
 
 
 def at(seconds: float) -> datetime:
@@ -94,6 +94,14 @@ def test_a_job_that_no_list_shows_yet_is_queued():
     assert (job.status, job.parts["7"].misses, job.ending) == (Status.QUEUED, 0, None)
 
 
+def test_an_element_that_was_shown_is_not_young_any_more():
+    """Slurm keeps nothing of an element that was cancelled before it started: gone, it was that, also early on."""
+    job = after(cycle(5, queued("7_1"), queued("7_2")), *(cycle(n, queued("7_2")) for n in (10, 15, 20)))
+    ended = job.parts["7_1"].ending
+    assert ended is not None
+    assert (ended.outcome, job.parts["7_2"].ending) == (Outcome.CANCELLED, None)
+
+
 def test_a_live_row_of_squeue_beats_whatever_accounting_says():
     """Accounting is seconds behind, and shows an earlier run's ending while the job runs again."""
     job = after(cycle(1, queued(state="RUNNING"), accounts=[accounted()]))
@@ -140,8 +148,8 @@ def test_the_latest_run_counts():
 
 # -- whose job it is --------------------------------------------------------------------------------------------------
 def test_ids_are_given_again():
-    """A row that was submitted before our call, or that carries another marker, is another job."""
-    old = replace(accounted(), submitted=at(-61))
+    """A row that carries another marker, or none and was not submitted just then, is another job."""
+    old = replace(accounted(), submitted=at(-61), comment="")
     others = replace(queued(state="COMPLETED"), comment="qme:other:1")
     assert after(cycle(10, others, accounts=[old])).ending is None
     slack = replace(accounted(), submitted=at(-59))

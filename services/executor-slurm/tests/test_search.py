@@ -23,7 +23,7 @@ class Scripted(Slurm):
     """Shows one job; programs named in `silent` fail."""
 
     def __init__(self, *silent: str) -> None:
-        super().__init__(1.0)
+        super().__init__(1.0, 1000)
         self.asked: list[str] = []
         self.begun = asyncio.Event()
         self._silent = silent

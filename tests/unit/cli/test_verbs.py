@@ -17,6 +17,7 @@ from tests.unit.client.scene import USER, WORKER, Scene, now
 from qme.bus.kv import Bucket
 from qme.client import Options
 from qme.contracts import subjects
+from qme.contracts.elements import Element, pack
 from qme.contracts.executors import Heartbeat
 from qme.contracts.tasks import HEADER_OUTCOME, Outcome
 
@@ -340,6 +341,46 @@ def test_a_lost_task_says_that_it_may_come_back(qme: Run) -> None:
 
 
 # -- changing --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("get", f"{A}[1]"), 3, "has no elements"),
+        (("get", f"{A}[one]"), 2, "not the numbers of elements: 'one'; say 3, 3-7 or 0,4-6"),
+        (("logs", f"{A}[1-2]"), 2, "one element at a time, not 1-2"),
+        (("logs", "-f", f"{A}[1]"), 2, "without --follow"),
+        (("cancel", f"{A}[1]"), 2, "shell has no action 'cancel_elements'"),
+        (("cancel", f"{A}[2-1]"), 2, "not the numbers of elements"),
+    ],
+)
+def test_elements_where_there_are_none(qme: Run, words: tuple[str, ...], code: int, said: str) -> None:
+    """A task that is no array has none; what can't be numbers of elements is refused before anything is done."""
+    done = qme(*words, before=one_running)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+
+
+async def an_array(scene: Scene) -> None:
+    """An array that has ended, more elements than are shown one by one."""
+    good = [Element(str(n), "COMPLETED", "success", 0, "n1") for n in range(1, 1200)]
+    bad = Element("0", "FAILED", "failed", 3, "n2")
+    key = await scene.task("sbatch", "x", uuid=A)
+    await scene.start(key)
+    await scene.end(key, Outcome.FAILED, 3, array={"total": 1200, **pack([*good, bad])})
+
+
+def test_get_shows_elements(qme: Run) -> None:
+    """A row for each as far as there is room, the bad ones surely; and each by its number."""
+    array = json.loads(qme("get", A, before=an_array).out)["data"]["array"]
+    assert (len(array["elements"]), array["elements_left_out"], "groups" in array) == (1000, 200, False)
+    assert array["elements"]["0"] == {"state": "FAILED", "outcome": "failed", "returncode": 3, "node": "n2"}
+    rows = json.loads(qme("get", f"{A}[0,1199]", before=an_array).out)
+    assert [(row["element"], row["outcome"], row["node"]) for row in rows] == [
+        ("0", "failed", "n2"),
+        ("1199", "success", "n1"),
+    ]
+    assert "tells of no element 1200" in qme("get", f"{A}[1200]", before=an_array).err
+
+
 def test_cancel(qme: Run) -> None:
     """One that waits ends; one that has ended is no error; one that is unknown is."""
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime
 from typing import Any
 
+from qme.contracts.elements import numbers, ranges, unpack
 from qme.contracts.tasks import TaskRecord
 from qme.errors import InvalidRequest, NotFound
 from qme.executor import Held, action
 from qme_executor_slurm import queries
+from qme_executor_slurm.cancelling import Cancelling
 from qme_executor_slurm.commands import NoAnswer, Slurm
+from qme_executor_slurm.identity import is_ours
+from qme_executor_slurm.jobs import Job
+from qme_executor_slurm.journal import Submitted
 from qme_executor_slurm.outputs import Text, read
-from qme_executor_slurm.parsers import DIVIDER
+from qme_executor_slurm.parsers import DIVIDER, Details
 from qme_executor_slurm.settings import SlurmSettings
 
 #: names in the exported data, by stream
@@ -23,6 +29,7 @@ class SlurmActions:
     """Mixed into the executor."""
 
     slurm: Slurm
+    cancelling: Cancelling
     settings: SlurmSettings
 
     @action()
@@ -30,7 +37,7 @@ class SlurmActions:
         """Show the job's row in accounting (sacct); the setting sacct_format names the columns."""
         job, clusters = _job(held)
         columns = [name.strip() for name in self.settings.sacct_format.split(",") if name.strip()]
-        argv = queries.sacct([int(job)], held.record.created, clusters, columns)
+        argv = queries.sacct([int(job)], held.record.created, clusters, columns, uid=os.getuid())
         try:
             text = await self.slurm.told(argv)
         except NoAnswer as error:
@@ -69,10 +76,7 @@ class SlurmActions:
     @action()
     async def details(self, held: Held) -> Any:
         """Show all that the controller knows of the job (scontrol show job)."""
-        job, clusters = _job(held)
-        found = await self.slurm.details(job, clusters)
-        if not found:
-            raise NotFound(f"Slurm's controller does not know job {job} any more; try the action status")
+        found = await self._own(held)
         return found[0].fields if len(found) == 1 else [one.fields for one in found]
 
     @action(changes=True)
@@ -90,16 +94,50 @@ class SlurmActions:
         """Have Slurm run the job again from its beginning, under the same id."""
         return await self._control(held, "requeue")
 
+    @action(changes=True)
+    async def cancel_elements(self, held: Held, elements: str) -> str:
+        """End some elements of an array: elements=3-7,9; what became of them, the record tells."""
+        job, clusters = _job(held)
+        wanted = numbers(elements)
+        if "array" not in held.record.data:
+            raise InvalidRequest(f"job {job} is no array")
+        if held.record.ended:
+            return "nothing was left to do"
+        array = held.record.data["array"]
+        known = {one.name for one in unpack(array)}
+        if strangers := [
+            number for number in wanted if str(number) not in known and not array.get("left_out")
+        ]:
+            raise NotFound(f"job {job} has no element {ranges(strangers)}")
+        try:
+            await self.cancelling.end(_followed(held), clusters, [f"{job}_[{ranges(wanted)}]"])
+        except NoAnswer as error:
+            raise InvalidRequest(f"Slurm could not be told to cancel: {error.message}") from error
+        return f"asked Slurm to end {len(wanted)} of its elements"
+
     async def _control(self, held: Held, verb: str) -> str:
         job, clusters = _job(held)
         if held.record.ended:
             raise InvalidRequest(f"{held.record.uid} has ended; `qme rerun` submits it anew")
         on = ["-M", clusters] if clusters else []
         try:
+            await self._own(held)
             await self.slurm.told(["scontrol", *on, verb, job])
         except NoAnswer as error:
             raise InvalidRequest(f"scontrol {verb} {job}: {error.message}") from error
         return f"{verb}: job {job}"
+
+    async def _own(self, held: Held) -> list[Details]:
+        """Give scontrol's records of the task's job. Raises NotFound where its number is another job's by now."""
+        job, clusters = _job(held)
+        found = await self.slurm.details(job, clusters)
+        if not found:
+            raise NotFound(f"Slurm's controller does not know job {job} any more; try the action status")
+        ours = _followed(held)
+        for one in found:
+            if one.uid != os.getuid() or not is_ours(ours, one.submitted, one.comment):
+                raise NotFound(f"job {job} in Slurm is another one than the task's by now; nothing was done")
+        return found
 
     async def _read(self, held: Held, element: str | None, stream: str) -> Text:
         data = held.record.data
@@ -131,6 +169,15 @@ def _job(held: Held) -> tuple[str, str | None]:
     if not job.isdecimal():
         raise NotFound(f"{held.record.uid} has no job in Slurm" + ("" if held.record.ended else " yet"))
     return job, data.get("cluster")
+
+
+def _followed(held: Held) -> Job:
+    """Give the job as the record tells of it."""
+    job, clusters = _job(held)
+    times = held.record.data.get("submission") or {}
+    at = times.get("at") or held.record.created.timestamp()
+    submitted = Submitted(int(job), at, clusters, times.get("answered"))
+    return submitted.followed((held.record.uuid, held.record.attempt))
 
 
 def _recorded(record: TaskRecord) -> dict[str, Any]:

@@ -37,9 +37,10 @@ class NoAnswer(QmeError):
 class Slurm:
     """Slurm's programs, for one account."""
 
-    def __init__(self, timeout: float) -> None:
-        """`timeout`: seconds that a query may take."""
+    def __init__(self, timeout: float, uid: int) -> None:
+        """`timeout`: seconds that a query may take; `uid`: the account's number."""
         self._timeout = timeout
+        self._uid = uid
         self._room = asyncio.Semaphore(_TOGETHER)
 
     async def queue(self, clusters: str | None) -> list[QueueRow]:
@@ -50,13 +51,13 @@ class Slurm:
         """Give what sacct has of some jobs. Raises NoAnswer."""
         found: list[AccountRow] = []
         for at in range(0, len(jobs), queries.MOST_IDS):
-            argv = queries.sacct(jobs[at : at + queries.MOST_IDS], since, clusters)
+            argv = queries.sacct(jobs[at : at + queries.MOST_IDS], since, clusters, uid=self._uid)
             found += parsers.accounting(await self.told(argv))
         return found
 
     async def all_accounts(self, since: datetime, clusters: str | None) -> list[AccountRow]:
         """Give what sacct has of all the account's jobs since then. Raises NoAnswer."""
-        return parsers.accounting(await self.told(queries.sacct_all(since, clusters)))
+        return parsers.accounting(await self.told(queries.sacct_all(since, clusters, uid=self._uid)))
 
     async def details(self, job: str, clusters: str | None = None) -> list[Details] | None:
         """Give scontrol's records of a job; None: it knows it no longer. Raises NoAnswer."""

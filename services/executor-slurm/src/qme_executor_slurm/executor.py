@@ -14,6 +14,7 @@ from qme.executor import Executor, Result, Task
 from qme.observe.logging import get_logger
 from qme_executor_slurm import exports, submitting
 from qme_executor_slurm.actions import SlurmActions
+from qme_executor_slurm.cancelling import Cancelling
 from qme_executor_slurm.commands import NoAnswer, Slurm
 from qme_executor_slurm.jobs import Job
 from qme_executor_slurm.journal import Journal, Submitted
@@ -52,7 +53,8 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
 
     def __init__(self, settings: SlurmSettings) -> None:
         super().__init__(settings)
-        self.slurm = Slurm(settings.command_timeout)
+        self.slurm = Slurm(settings.command_timeout, os.getuid())
+        self.cancelling = Cancelling(self.slurm)
         self._poller = Poller(self.slurm, settings.limits(), settings.rules())
         self._submitter = Submitter(settings, self.slurm, self._poller)
         self._under_way: dict[tuple[str, int], Following] = {}
@@ -84,7 +86,8 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
             if isinstance(found, Result):
                 return found
             following.job = found
-            await task.update(jobid=str(found.job), cluster=found.clusters)
+            submission = {"at": found.at, "answered": found.answered}
+            await task.update(jobid=str(found.job), cluster=found.clusters, submission=submission)
             if task.cancelled:
                 await self.cancel(task)
             return await self._follow(task, journal, resumed=resumed)
@@ -101,7 +104,9 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
             await task.end("cancel")  # an sbatch that only prints something
             return
         try:
-            await self.slurm.cancel([str(following.job.job)], following.job.clusters)
+            await self.cancelling.end(
+                following.job.followed((task.spec.uuid, task.number)), following.job.clusters
+            )
         except NoAnswer as error:
             await task.update(reason=f"Slurm could not be told to cancel: {error.message}")
             return
@@ -110,7 +115,7 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
     async def _follow(self, task: Task, journal: Journal, *, resumed: bool) -> Result:
         known = journal.submitted
         assert known  # noqa: S101 -- submitted before this
-        job = Job(known.job, known.time, (task.spec.uuid, task.number))
+        job = known.followed((task.spec.uuid, task.number))
         watch = self._poller.add(job, known.clusters, soon=resumed)
         try:
             async with AsyncExitStack() as output:
@@ -138,7 +143,7 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
                 await task.update(reason=exports.reason(job, watch.trouble))
             left = _seconds_left(task, job)
             if left is not None and left <= 0 and not timed_out:
-                timed_out = await self._time_out(known)
+                timed_out = await self._time_out(job, known)
                 left = None if timed_out else self.settings.poll_floor
             watch.changed.clear()
             with suppress(TimeoutError):
@@ -160,9 +165,9 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
             task.follow(files, first=settings.output_first, longest=settings.output_longest)
         )
 
-    async def _time_out(self, known: Submitted) -> bool:
+    async def _time_out(self, job: Job, known: Submitted) -> bool:
         try:
-            await self.slurm.cancel([str(known.job)], known.clusters)
+            await self.cancelling.end(job, known.clusters)
         except NoAnswer:
             return False
         self._poller.hurry()

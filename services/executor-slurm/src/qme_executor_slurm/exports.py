@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from qme.contracts.tasks import Outcome, Status
+from qme.contracts import elements
+from qme.contracts.elements import Element
+from qme.contracts.tasks import Status
 from qme_executor_slurm.jobs import Job, Part
 
-#: parts of an array that are listed one by one, of those that ended badly; all are counted
-_LISTED = 100
 #: reasons that are none
 _NO_REASON = frozenset({"None", ""})
 
@@ -26,7 +26,7 @@ def exported(job: Job) -> dict[str, Any]:
         "slurm_started": _iso(job.started),
     }
     if is_array(job):
-        data["array"] = {**job.counts(), "elements": _elements(parts)}
+        data["array"] = {**job.counts(), **elements.pack(_element(part, job) for part in parts)}
     if job.unknown:
         data["unknown_states"] = sorted(job.unknown)
     return data
@@ -62,18 +62,16 @@ def _common(values: Any) -> str | None:
     return ",".join(found[:3]) + (",…" if len(found) > 3 else "") if found else None
 
 
-def _elements(parts: list[Part]) -> dict[str, dict[str, Any]]:
-    """Give the parts that ended badly, by name."""
-    bad = [part for part in parts if part.ending and part.ending.outcome is not Outcome.SUCCESS]
-    return {
-        part.name: {
-            "state": part.state,
-            "outcome": part.ending.outcome.value,
-            "returncode": part.ending.returncode,
-        }
-        for part in bad[:_LISTED]
-        if part.ending
-    }
+def _element(part: Part, job: Job) -> Element:
+    name = part.name.removeprefix(str(job.id))
+    ending = part.ending
+    return Element(
+        name.removeprefix("_"),
+        ending.state if ending else part.state,
+        ending.outcome.value if ending else None,
+        ending.returncode if ending else None,
+        part.nodes,
+    )
 
 
 def _iso(time: Any) -> str | None:

@@ -1,6 +1,6 @@
 """What is known of a job that was submitted: its parts, how each stands, and the job as a whole. Pure data.
 
-Of all this, only the id, the time of the call and the mark have to survive a restart of the worker.
+Of all this, only the id, the times of the call and the mark have to survive a restart of the worker.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class Job:
     #: its `sbatch.marker`, as uuid and attempt
     mark: tuple[str, int]
     parts: Mapping[str, Part] = field(default_factory=dict)
+    #: when sbatch named it; None: it was found by its marker
+    answered: datetime | None = None
     #: states that were met and are not known, for a counter
     unknown: frozenset[str] = frozenset()
 

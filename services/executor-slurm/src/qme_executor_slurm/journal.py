@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from qme_executor_slurm.jobs import Job
+
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
@@ -23,15 +25,17 @@ class Submitted:
     at: float
     #: clusters to ask about it, as the user named them
     clusters: str | None = None
+    #: unix seconds when sbatch named it; None: it was found by its marker
+    answered: float | None = None
     #: expanded paths, None while Slurm has not told them
     stdout: str | None = None
     stderr: str | None = None
     directory: str | None = None
 
-    @property
-    def time(self) -> datetime:
-        """Just before sbatch was called."""
-        return datetime.fromtimestamp(self.at, UTC)
+    def followed(self, mark: tuple[str, int]) -> Job:
+        """Give the job as it is followed; nothing is known of how it stands."""
+        answered = None if self.answered is None else datetime.fromtimestamp(self.answered, UTC)
+        return Job(self.job, datetime.fromtimestamp(self.at, UTC), mark, answered=answered)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,22 @@ class Details:
         return _text(self.fields.get("WorkDir", ""))
 
     @property
+    def uid(self) -> int | None:
+        """Whose job it is: ``UserId=ann(1000)``."""
+        number = self.fields.get("UserId", "").rpartition("(")[2].rstrip(")")
+        return int(number) if number.isdecimal() else None
+
+    @property
+    def comment(self) -> str:
+        """Its comment, in which the marker stands."""
+        return _text(self.fields.get("Comment", "")) or ""
+
+    @property
+    def submitted(self) -> datetime | None:
+        """When Slurm took it, or last requeued it."""
+        return _time(self.fields.get("SubmitTime", ""))
+
+    @property
     def exit(self) -> ExitCode | None:
         """Its exit code; counts in an ended state only."""
         return states.exit_code(self.fields.get("ExitCode", ""))

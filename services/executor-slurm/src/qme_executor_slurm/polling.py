@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from qme.contracts.tasks import Outcome, Status
-from qme_executor_slurm import sbatch, states
+from qme_executor_slurm import states
+from qme_executor_slurm.identity import is_ours
 from qme_executor_slurm.jobs import Job, Part
 from qme_executor_slurm.parsers import AccountRow, QueueRow
 from qme_executor_slurm.states import Ending
@@ -36,8 +37,6 @@ class Rules:
     settle: float = 86_400.0
     #: how long Slurm is given to run a job again after a preemption or node failure
     requeue: float = 300.0
-    #: a row that was submitted earlier than we called sbatch, by more than this, is another job with the same id
-    clock_slack: float = 60.0
     #: how long the controller shows ended jobs (MinJobAge)
     min_job_age: float = 300.0
     #: the cluster keeps accounts at all
@@ -66,7 +65,7 @@ def by_job(rows: Iterable[RowT]) -> dict[int, list[RowT]]:
 
 def to_ask(jobs: Iterable[Job], queue: Rows[QueueRow], rules: Rules) -> list[int]:
     """Give the jobs to ask sacct about: squeue no longer shows a part of them, or not how it ended."""
-    return [job.id for job in jobs if rules.accounting and _open(job, _rows(job, queue, rules))]
+    return [job.id for job in jobs if rules.accounting and _open(job, _rows(job, queue))]
 
 
 def _open(job: Job, rows: Mapping[str, QueueRow]) -> bool:
@@ -89,8 +88,8 @@ def provisional(jobs: Iterable[Job]) -> list[str]:
 
 def follow(job: Job, cycle: Cycle, rules: Rules) -> Job:
     """Give what is known of a job after a cycle."""
-    queue = _rows(job, cycle.queue, rules)
-    accounts = _rows(job, cycle.accounts or {}, rules)
+    queue = _rows(job, cycle.queue)
+    accounts = _rows(job, cycle.accounts or {})
     parts: dict[str, Part] = {}
     for name in _names(job, queue, accounts):
         part = job.parts.get(name) or Part(name, job.submitted)
@@ -120,13 +119,12 @@ def _names(
     return names or [own]
 
 
-def _rows(job: Job, rows: Rows[RowT], rules: Rules) -> dict[str, RowT]:
-    """Give a job's rows by part; the latest where it was started several times."""
+def _rows(job: Job, rows: Rows[RowT]) -> dict[str, RowT]:
+    """Give the rows that are about a job, by part; the latest where it was started several times."""
     found: dict[str, RowT] = {}
-    earliest = job.submitted - timedelta(seconds=rules.clock_slack)
     for row in rows.get(job.id, ()):
-        mark = sbatch.marked(row.comment)
-        if (mark and mark != job.mark) or (row.submitted and row.submitted < earliest):
+        line = row.submit_line if isinstance(row, AccountRow) else ""
+        if not is_ours(job, row.submitted, row.comment, line):
             continue
         for name in row.id.parts():
             other = found.get(name)
@@ -176,8 +174,8 @@ def _not_shown(part: Part, account: AccountRow | None, job: Job, cycle: Cycle, r
             missing=None,
         )
         return _conclude(part, ended, cycle, rules)
-    if not _past(job.submitted, rules.young, cycle.now):
-        return part
+    if part.seen == job.submitted and not _past(job.submitted, rules.young, cycle.now):
+        return part  # no list has shown it yet
     if account or (rules.accounting and cycle.accounts is None):
         # It shows a job alive that the controller has forgotten, or does not answer: both are mended, if late.
         silent = "its ending did not reach accounting" if account else "accounting did not answer"

@@ -28,17 +28,22 @@ def sacct(
     since: datetime,
     clusters: str | None = None,
     columns: Sequence[str] = ACCOUNT_COLUMNS,
+    *,
+    uid: int,
 ) -> list[str]:
-    """What accounting knows of some jobs that were submitted after `since`, every restart in a row of its own."""
+    """What accounting knows of some jobs that were submitted after `since`, every restart in a row of its own.
+
+    Only of the account's own ones, as everywhere: an operator of the cluster is shown others' too.
+    """
     ids = ",".join(str(job) for job in jobs)
-    return [*_accounting(since, clusters, columns), "-j", ids]
+    return [*_accounting(since, clusters, columns, uid), "-j", ids]
 
 
 def sacct_all(
-    since: datetime, clusters: str | None = None, columns: Sequence[str] = ACCOUNT_COLUMNS
+    since: datetime, clusters: str | None = None, columns: Sequence[str] = ACCOUNT_COLUMNS, *, uid: int
 ) -> list[str]:
     """What accounting knows of all this account's jobs since then, to look for a marker."""
-    return _accounting(since, clusters, columns)
+    return _accounting(since, clusters, columns, uid)
 
 
 def show(job: str, clusters: str | None = None) -> list[str]:
@@ -61,10 +66,10 @@ def config() -> list[str]:
     return ["scontrol", "show", "config"]
 
 
-def _accounting(since: datetime, clusters: str | None, columns: Sequence[str]) -> list[str]:
+def _accounting(since: datetime, clusters: str | None, columns: Sequence[str], uid: int) -> list[str]:
     start = (since - _SLACK).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     shape = ["-X", "-D", "-n", "--parsable", f"--delimiter={DIVIDER}", "-S", start, "-o", ",".join(columns)]
-    return ["sacct", *_on(clusters), *shape]
+    return ["sacct", *_on(clusters), *shape, "-u", str(uid)]
 
 
 def _on(clusters: str | None) -> list[str]:

@@ -99,7 +99,7 @@ class Submitter:
         await task.update(sbatch={"returncode": done.returncode, "stdout": stdout, "stderr": stderr})
         if isinstance(answer, Accepted):
             clusters = answer.cluster or call.submission.clusters
-            journal.accept(Submitted(answer.job, at, clusters))
+            journal.accept(Submitted(answer.job, at, clusters, time.time()))
         elif answer.verdict is not Verdict.UNCLEAR:
             journal.nothing()
         log.info("slurm.sbatch", answer=str(answer))

@@ -8,22 +8,48 @@ from qme.cli.context import Context, say
 from qme.cli.parsing import ID_HELP, Arguments, Parser
 from qme.cli.table import visible
 from qme.cli.verbs import Verb
+from qme.client import AsyncClient, elements
 from qme.contracts.messages import Result
-from qme.errors import from_wire
+from qme.errors import QmeError, from_wire
+
+#: the action by which an executor ends some elements of a task that stands for many
+CANCEL_ELEMENTS = "cancel_elements"
 
 
 def cancel_arguments(parser: Parser) -> None:
     """Which tasks, and why."""
-    parser.add_argument("ids", nargs="+", metavar="ID", help=ID_HELP)
+    parser.add_argument(
+        "ids", nargs="+", metavar="ID", help=f"{ID_HELP}; ID[3-7]: those elements of an array"
+    )
     parser.add_argument("--reason", metavar="TEXT", help="kept in the record")
     add_admin(parser)
 
 
 async def cancel(args: Arguments, context: Context) -> int:
     """End tasks; one that has ended already is no error."""
+    named = [elements.split(text) for text in args.ids]
     async with context.client() as client:
-        targets = await client.targets(args.ids)
-        return report(await client.control.cancel(targets, reason=args.reason, admin=args.admin), "cancelled")
+        targets = await client.targets([name for name, part in named if part is None])
+        parts = [(name, part) for name, part in named if part is not None]
+        code = await _cancel_elements(client, parts, args)
+        if not targets:
+            return code
+        results = await client.control.cancel(targets, reason=args.reason, admin=args.admin)
+        return report(results, "cancelled") or code
+
+
+async def _cancel_elements(client: AsyncClient, parts: Sequence[tuple[str, str]], args: Arguments) -> int:
+    """Have a worker end elements; the task itself goes on, so its record has no place for the wish."""
+    code = 0
+    for name, part in parts:
+        record = await client.get(name, output=False)
+        try:
+            answer = await client.actions(admin=args.admin).run(record, CANCEL_ELEMENTS, {"elements": part})
+            say(f"{record.uid}[{part}]: {answer}")
+        except QmeError as error:
+            say(f"{record.uid}[{part}]: {error.message}")
+            code = code or error.exit_code
+    return code
 
 
 def rerun_arguments(parser: Parser) -> None:

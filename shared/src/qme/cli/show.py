@@ -10,7 +10,7 @@ from qme.cli.context import Context, say
 from qme.cli.parsing import Arguments, Parser, count
 from qme.cli.table import Table, age, stamp
 from qme.cli.verbs import Verb
-from qme.client import AsyncClient, Listing, Wanted
+from qme.client import AsyncClient, Listing, Wanted, elements
 from qme.contracts.output import NAMES
 from qme.contracts.tasks import TaskRecord
 from qme.errors import NotFound
@@ -52,13 +52,20 @@ async def ls(args: Arguments, context: Context) -> int:
 
 def get_arguments(parser: Parser) -> None:
     """Which task."""
-    parser.add_argument("id", nargs="?", metavar="ID", help="default: your last task")
+    parser.add_argument(
+        "id", nargs="?", metavar="ID", help="default: your last task; ID[3-7]: those elements of an array"
+    )
 
 
 async def get(args: Arguments, context: Context) -> int:
     """Print a task's record, with its output up to 64 KiB of each stream."""
+    name, wanted = elements.split(args.id) if args.id else (None, None)
     async with context.client() as client:
-        print((await client.get(args.id)).model_dump_json(indent=2))
+        if wanted is None:
+            print((await client.get(name)).model_dump_json(indent=2))
+            return 0
+        rows = elements.rows(await client.get(name, output=False), wanted)
+    print(json.dumps(rows[0] if wanted.isdecimal() else rows, ensure_ascii=False, indent=2))
     return 0
 
 

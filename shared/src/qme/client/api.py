@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qme.bus.kv import Corrupt
 from qme.bus.port import Bus
-from qme.client import excerpt, executors, listing, scripts, waiting
+from qme.client import elements, excerpt, executors, listing, scripts, waiting
 from qme.client.control import Control, checked
 from qme.client.listing import Listing, Wanted
 from qme.client.output import Output
@@ -94,8 +94,8 @@ class AsyncClient:
         return await self.with_output(record) if output else record
 
     async def with_output(self, record: TaskRecord) -> TaskRecord:
-        """Give a record with its output from the log stream, up to 64 KiB of each stream."""
-        return await excerpt.filled(self.bus, record)
+        """Give a record with its output, up to 64 KiB of each stream, and with a row for each element of an array."""
+        return elements.filled(await excerpt.filled(self.bus, record))
 
     async def list(self, wanted: Wanted | None = None, limit: int | None = None) -> Listing:
         """List records, newest first."""
