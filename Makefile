@@ -113,7 +113,7 @@ types: setup ## mypy, strict on the packages and inside the tests
 	@set -e; for tests in $(SERVICE_TESTS); do MYPYPATH=$${tests%/tests} $(BIN)/mypy $$tests; done
 
 .PHONY: test
-test: test-unit test-py313 test-contract test-integration test-chaos test-slurm test-docs ## all tests, group by group
+test: test-unit test-py313 test-contract test-integration test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
 
 # There is a folder of that name, which make would take for something that is done.
 .PHONY: tests
@@ -153,6 +153,11 @@ soak: setup ## long runs that are no part of a change's checks: chaos on three N
 	@scripts/group --once soak-chaos $(MAKE) chaos NODES=3 TASKS=1000 MINUTES=3
 	@$(NEED_SLURM)
 	@QME_TEST_JOBS=200 scripts/group soak-slurm $(PYTEST) tests/slurm/test_killed.py -k many_kills
+
+.PHONY: test-dashboard
+test-dashboard: setup ## the dashboard on a real bus, in a real browser
+	@scripts/need chromium chromium
+	@scripts/group dashboard $(PYTEST) tests/dashboard
 
 .PHONY: test-docs
 test-docs: setup ## what the documents say holds

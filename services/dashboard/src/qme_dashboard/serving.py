@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
-
 from qme.errors import SettingsError
 from qme.observe.logging import configure, get_logger
 from qme.settings import Settings
@@ -21,7 +19,6 @@ from qme_dashboard.access import Rules
 from qme_dashboard.api import Api
 from qme_dashboard.guard import Guard
 from qme_dashboard.hub import Hub
-from qme_dashboard.ui import pages
 
 log = get_logger(__name__)
 
@@ -35,6 +32,12 @@ def serve(settings: Settings) -> int:
         port = listener.getsockname()[1]
         rules = rules_of(settings, port)
         _say(settings, port, rules)
+
+        # A second of libraries: what can't be served is said before.
+        import uvicorn
+
+        from qme_dashboard.ui import pages
+
         may_act, named = settings.dashboard_actions, rules.auth == "proxy"
         hub = process.begin(Hub(settings), may_act=may_act, named=named).hub
 
