@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 class Stack:
@@ -80,3 +83,25 @@ class Stack:
         """Several tasks' records as `qme ls --json` prints them."""
         found: list[dict[str, Any]] = json.loads(self.ok("ls", *ids, "--json", "--limit", str(len(ids))))
         return found
+
+
+def processes(stack: Stack, *words: str) -> list[psutil.Process]:
+    """Processes of this stack whose command line holds all the words; found by their QME_HOME, never by name alone."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = " ".join(process.cmdline())
+            ours = process.environ().get("QME_HOME") == str(stack.home) or str(stack.home) in line
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if ours and all(word in line for word in words) and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+def until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something holds; fail when it doesn't in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from tests.integration.stack import Stack
+from tests.integration.stack import Stack, processes, until
 
 
 @pytest.fixture(scope="module")
@@ -20,28 +18,6 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     own.ok("up", "--detach")
     yield own
     own.qme("down", "--cancel")
-
-
-def processes(stack: Stack, *words: str) -> list[psutil.Process]:
-    """Processes of this stack whose command line holds all the words; found by their QME_HOME, never by name alone."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            line = " ".join(process.cmdline())
-            ours = process.environ().get("QME_HOME") == str(stack.home) or str(stack.home) in line
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-        if ours and all(word in line for word in words) and process.pid != os.getpid():
-            found.append(process)
-    return found
-
-
-def until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until something holds; fail when it doesn't in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def slow_task(stack: Stack, marks: Path) -> str:

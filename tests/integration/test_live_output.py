@@ -32,7 +32,7 @@ def test_run_prints_each_line_within_300_ms(stack: Stack) -> None:
 
 def test_another_follower_sees_the_same(stack: Stack) -> None:
     """`qme logs -f` begins with what there is, goes on live, and ends with the task."""
-    uid = stack.ok("submit", "sh", "-c", f"echo 0; sleep 1; {THREE_LINES}").strip()
+    uid = stack.ok("submit", "sh", "-c", f"echo 0; sleep 3; {THREE_LINES}").strip()
     seen = delays(stack, "logs", "-f", uid)
     assert len(seen) == 4
     assert max(seen[1:]) < 0.3, seen

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,11 +33,20 @@ class Credentials:
     own: bool = False
 
 
-async def connect(settings: Settings, *, url: str | None = None, creds: Path | None = None, name: str) -> Bus:
+async def connect(
+    settings: Settings,
+    *,
+    url: str | None = None,
+    creds: Path | None = None,
+    name: str,
+    tell: Callable[[str], None] | None = None,
+) -> Bus:
     """Connect to `url` (else the settings' one) with the credentials file `creds` (else the settings' one).
 
     `name` is what operators see in the list of connections. The user is the one that the credentials name, else the
-    setting. Raises SettingsError for an unusable file, NotPermitted for refused credentials, BusUnavailable.
+    setting. `tell` is handed a sentence whenever the bus is away or back; without it they are logged.
+
+    Raises SettingsError for an unusable file, NotPermitted for refused credentials, BusUnavailable.
     """
     url = url or settings.nats_url
     if url is None:
@@ -53,6 +63,7 @@ async def connect(settings: Settings, *, url: str | None = None, creds: Path | N
         connect_timeout=settings.connect_timeout,
         publish_retry=settings.publish_retry,
         own=credentials.own,
+        tell=tell,
     )
 
 

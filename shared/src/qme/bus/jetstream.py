@@ -14,7 +14,8 @@ from typing import Any
 from qme.bus.jetstream_admin import Admin
 from qme.bus.jetstream_append import Appender, complete
 from qme.bus.jetstream_calls import Api
-from qme.bus.jetstream_link import Link
+from qme.bus.jetstream_doubt import PATIENCE, Doubt
+from qme.bus.jetstream_link import Link, Tell
 from qme.bus.jetstream_live import follow, serve
 from qme.bus.jetstream_parts import Unanswered
 from qme.bus.jetstream_pull import Pull
@@ -26,7 +27,7 @@ from qme.contracts import subjects
 from qme.errors import BusUnavailable, NotFound
 
 #: seconds between pings; a server that answers none is given up after three times that
-PING_INTERVAL = 10.0
+PING_INTERVAL = 3.0
 
 
 class JetStreamBus:
@@ -35,7 +36,8 @@ class JetStreamBus:
     def __init__(self, link: Link, patience: float) -> None:
         self._link = link
         self._patience = patience
-        api = Api(link, patience)
+        self._doubt = Doubt(link)
+        api = Api(link, patience, self._doubt)
         self._reader = Reader(api)
         self._appender = Appender(api, self._reader)
         self._admin = Admin(api)
@@ -53,9 +55,11 @@ class JetStreamBus:
         publish_retry: float,
         ping_interval: float = PING_INTERVAL,
         own: bool = False,
+        tell: Tell | None = None,
     ) -> JetStreamBus:
         """Connect; `login` are nats-py's own options, `user` is a name, times are seconds.
 
+        `tell` is handed a sentence when the bus is away and another when it is back; without it they are logged.
         `own`: only a server of our own account is believed and gets the login (user and password), at any time.
 
         Raises NotPermitted for refused credentials, BusUnavailable when no server answers or it can't be used.
@@ -68,6 +72,7 @@ class JetStreamBus:
             connect_timeout=connect_timeout,
             ping_interval=ping_interval,
             own=own,
+            tell=tell,
         )
         await link.open()
         return cls(link, publish_retry)
@@ -135,11 +140,17 @@ class JetStreamBus:
 
     # -- request and reply -------------------------------------------------------------------------------------------
     async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:
+        asking = asyncio.create_task(self._link.ask(subject, data, timeout=timeout, patient=True))
         try:
-            answer = await self._link.ask(subject, data, timeout=timeout, patient=True)
+            while not (await asyncio.wait((asking,), timeout=PATIENCE))[0]:
+                await self._doubt.voice()
+            answer = asking.result()
         except Unanswered:
             raise BusUnavailable(f"no answer came on {subject} within {timeout:g} s") from None
+        finally:
+            asking.cancel()
         if not answer.data and (answer.headers or {}).get("Status") == "503":
+            await self._doubt.voice()
             raise NotFound(f"nobody serves {subject} now")
         return answer.data
 

@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+from qme.bus.jetstream_doubt import PATIENCE as DOUBT
+from qme.bus.jetstream_doubt import Doubt
 from qme.bus.jetstream_link import Link
 from qme.bus.jetstream_parts import Unanswered
 from qme.errors import (
@@ -62,9 +64,12 @@ class ApiError(QmeError):
 class Patience:
     """How long one call goes on trying: pauses that grow, until the time is up."""
 
-    def __init__(self, seconds: float) -> None:
-        self._until = asyncio.get_running_loop().time() + seconds
+    def __init__(self, seconds: float, doubt: Doubt) -> None:
+        now = asyncio.get_running_loop().time()
+        self._until = now + seconds
+        self._doubt_at = now + DOUBT
         self._pause = _PAUSE
+        self._doubt = doubt
         self.seconds = seconds
 
     @property
@@ -79,9 +84,13 @@ class Patience:
 
     async def rest(self, why: object) -> None:
         """Pause before the next try. Raises BusUnavailable when the time is up."""
-        left = self._until - asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        left = self._until - now
         if left <= 0:
             raise BusUnavailable(f"the bus gave no answer for {self.seconds:g} s ({why})")
+        if now >= self._doubt_at:
+            self._doubt_at = now + DOUBT
+            await self._doubt.voice()
         await asyncio.sleep(min(self._pause, left))
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
@@ -89,13 +98,14 @@ class Patience:
 class Api:
     """The JetStream API over a link."""
 
-    def __init__(self, link: Link, patience: float) -> None:
+    def __init__(self, link: Link, patience: float, doubt: Doubt) -> None:
         self.link = link
         self._patience = patience
+        self._doubt = doubt
 
     def patience(self) -> Patience:
         """Start the clock of a call."""
-        return Patience(self._patience)
+        return Patience(self._patience, self._doubt)
 
     async def call(self, verb: str, body: object = None) -> dict[str, Any]:
         """Call the API and give its answer; the call must be one that may be repeated.

@@ -1,8 +1,8 @@
 """One supervised connection to NATS: what was asked, what was answered, what is subscribed. Knows nothing of streams.
 
-A client of nats-py can end for good (a protocol error, an expired credential), so `Link` treats that as a normal
-event: it dials again for ever and subscribes to everything again. Every refusal that NATS reports out of band
-(it answers nothing when a permission is missing) is handed to the call that it belongs to.
+A client of nats-py lasts for one connection. `Link` treats its end as a normal event, whatever ended it: it dials again
+for ever and subscribes to everything again. Every refusal that NATS reports out of band (it answers nothing when a
+permission is missing) is handed to the call that it belongs to.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from itertools import count
 from secrets import token_hex
 from typing import Any
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import BadHeaderError, BadSubjectError, SlowConsumerError
 from nats.errors import Error as NatsError
 
+from qme.bus.jetstream_client import OneConnection
 from qme.bus.jetstream_dial import dial, quietly_close
 from qme.bus.jetstream_own import Impostor
 from qme.bus.jetstream_parts import Answers, Callback, Problem, Refusals, Subscription, Unanswered
@@ -27,11 +27,14 @@ from qme.contracts import subjects
 from qme.errors import BusUnavailable, InvalidRequest, LimitReached, QmeError
 
 #: seconds between tries to come back, at first and at most
-_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 #: seconds that ending a subscription may take
 _DRAIN = 1.0
 
 _log = logging.getLogger(__name__)
+
+#: takes what is worth telling a person about the connection
+Tell = Callable[[str], None]
 
 
 class Link:
@@ -47,6 +50,7 @@ class Link:
         connect_timeout: float,
         ping_interval: float,
         own: bool = False,
+        tell: Tell | None = None,
     ) -> None:
         self.user = user
         options: dict[str, Any] = {
@@ -55,13 +59,12 @@ class Link:
             "inbox_prefix": subjects.inbox(user),
             "ping_interval": ping_interval,
             "error_cb": self._on_error,
-            "disconnected_cb": self._on_lost,
-            "reconnected_cb": self._on_back,
             "closed_cb": self._on_closed,
         }
         self._dialling = servers, options, connect_timeout, own
-        self._warned = False
-        self._client: Client | None = None
+        self._tell = tell or _log.warning
+        self._client: OneConnection | None = None
+        self._shunned: str | None = None  #: address of the server that was left
         self._up = asyncio.Event()
         self._closed: BusUnavailable | None = None
         self._redial: asyncio.Task[None] | None = None
@@ -93,28 +96,46 @@ class Link:
             return
         self._closed = BusUnavailable("this connection to the bus has been closed")
         self._up.set()  # wakes who waits for it, to find it closed
-        if self._redial is not None:
-            self._redial.cancel()
         self._answers.give_up(self._closed, everything=True)
         for listener in list(self.listeners):
             listener(self._closed)
+        if self._redial is not None:
+            self._redial.cancel()
+            await asyncio.wait((self._redial,))  # it closes what it was about to open
         if self._client is not None:
             await quietly_close(self._client)
 
-    async def ready(self) -> Client:
+    async def ready(self) -> OneConnection:
         """Wait until the connection stands. Raises BusUnavailable when it has been closed."""
         await self._up.wait()
         if self._client is None or self._closed is not None:
             raise self._closed or BusUnavailable
         return self._client
 
+    @property
+    def client(self) -> OneConnection | None:
+        """What is connected now, or was last."""
+        return self._client
+
+    @property
+    def may_choose(self) -> bool:
+        """There are other servers to connect to."""
+        return len(self._dialling[0]) > 1
+
+    async def leave(self, client: OneConnection) -> None:
+        """Connect to another server than this client's, unless that has happened already."""
+        if client is self._client and not client.is_closed:
+            self._shunned = client.address
+            await client.lose()
+
     # -- sending -----------------------------------------------------------------------------------------------------
     async def publish(
         self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Send a message, or keep it in a bounded buffer while the connection is away.
+        """Send a message.
 
-        Raises LimitReached when it is too large, InvalidRequest for a bad subject, Unanswered when it can't be kept.
+        Raises LimitReached when it is too large, InvalidRequest for a bad subject, Unanswered while the connection is
+        away.
         """
         size = len(data) + sum(len(key) + len(value) + 4 for key, value in (headers or {}).items()) + 12
         if self._client is None or self._closed:
@@ -224,42 +245,44 @@ class Link:
             for subscription in list(self._subscriptions):
                 if subscription.wire is error.sub:
                     subscription.problem(None)
-        elif isinstance(error, Impostor) and self._client and not self._warned:
-            self._warned = True  # once for each interruption
-            _log.warning("the local stack is gone: %s; it is looked for until it is back", error)
         elif not self.refusals.take(str(error)):
             _log.debug("nats: %s", error)
-
-    async def _on_lost(self) -> None:
-        if self._closed is None:
-            self._up.clear()
-            self._answers.give_up(Unanswered("the connection was lost"))
-
-    async def _on_back(self) -> None:
-        if self._closed is None:
-            self._warned = False
-            self._up.set()
-            for listener in list(self.listeners):
-                listener(None)
 
     async def _on_closed(self) -> None:
         # A client that could not even connect is closed as well: then there is a caller, or a redial, to deal with it.
         dead = self._client is not None and self._client.is_closed
         if dead and self._closed is None and (self._redial is None or self._redial.done()):
-            await self._on_lost()
+            self._up.clear()
+            self._answers.give_up(Unanswered("the connection was lost"))
             self._redial = asyncio.create_task(self._come_back())
 
     async def _come_back(self) -> None:
         pause = _PAUSE
-        while True:
-            try:
-                self._client = client = await dial(*self._dialling)
-                for subscription in list(self._subscriptions):
-                    await subscription.attach(client)
-                await client.flush(timeout=2)
-                break
-            except (QmeError, NatsError, OSError) as error:
-                _log.warning("the bus can't be reached: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-        await self._on_back()
+        told: set[bool] = set()  # once each: that it is away, and that somebody else sits in its place
+        while (trouble := await self._again()) is not None:
+            kind = isinstance(trouble.__cause__, Impostor)
+            if kind not in told:
+                told.add(kind)
+                self._tell(f"the bus is away; trying again until it is back ({trouble})")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        if told:
+            self._tell("the bus is back")
+        self._up.set()
+        for listener in list(self.listeners):
+            listener(None)
+
+    async def _again(self) -> Exception | None:
+        """Try once to stand where the lost connection stood; gives what is in the way."""
+        client = None
+        try:
+            client = await dial(*self._dialling, shunned=self._shunned)
+            for subscription in list(self._subscriptions):
+                await subscription.attach(client)
+            await client.flush(timeout=2)
+        except (QmeError, NatsError, OSError) as error:
+            if client is not None:
+                await quietly_close(client)
+            return error
+        self._client = client
+        return None

@@ -12,10 +12,11 @@ import os
 import time
 from typing import Any
 
-from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, Srv
+from nats.aio.client import DEFAULT_BUFFER_SIZE, Srv
 from nats.aio.transport import TcpTransport
 from nats.errors import NoServersError
 
+from qme.bus.jetstream_client import OneConnection
 from qme.observe.peer import peer_uid
 
 
@@ -23,7 +24,7 @@ class Impostor(ConnectionError):
     """Who answers at the address is not a server of our own account."""
 
 
-class OwnClient(Client):
+class OwnClient(OneConnection):
     """A client of nats-py that has no login, and no transport, before it knows who is at the other end."""
 
     async def connect(  # type: ignore[override] # the others are passed on

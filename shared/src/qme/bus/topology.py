@@ -12,6 +12,9 @@ from qme.settings import Settings
 
 DAY = 86_400.0
 MIB = 1024 * 1024
+#: seconds until a message is handed out again that went to a connection, or a NATS node, which is gone. A claim takes
+#: milliseconds, and a message that comes again while its task is being claimed does no harm.
+ACK_WAIT = 10.0
 #: seconds during which a repeated message id is recognised
 DUPLICATE_WINDOW = 120.0
 
@@ -41,7 +44,7 @@ class ConsumerSpec:
     stream: str
     name: str
     filter: str
-    ack_wait: float = 30.0  #: seconds until an unacknowledged message is handed out again
+    ack_wait: float = ACK_WAIT  #: seconds until an unacknowledged message is handed out again
     max_ack_pending: int = 10_000
 
 
@@ -104,11 +107,10 @@ def streams(settings: Settings) -> tuple[StreamSpec, ...]:
     )
 
 
-def consumer(executor: str, pool: str, ack_wait: float = 30.0) -> ConsumerSpec:
+def consumer(executor: str, pool: str) -> ConsumerSpec:
     """Describe the consumer of one executor and pool."""
     return ConsumerSpec(
         subjects.TASKS,
         subjects.consumer(executor, pool),
         subjects.queue_filter(executor, pool),
-        ack_wait=ack_wait,
     )

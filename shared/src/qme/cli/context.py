@@ -51,7 +51,7 @@ class Context:
         """Connect to the bus, or to the local stack, which is started where there is none."""
         from qme.client.connect import connect
 
-        return connect(self.settings, name="cli")
+        return connect(self.settings, name="cli", tell=say)
 
     def is_debugging(self) -> bool:
         """Tell whether tracebacks are wanted; looks by itself, since settings may be what is broken."""

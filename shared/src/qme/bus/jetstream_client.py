@@ -1,0 +1,40 @@
+"""A client of nats-py that lasts as long as its one connection. Coming back is `jetstream_link`'s business.
+
+nats-py's own way back keeps the client, but tries its servers one after the other, a frozen one for as long as a
+connection may take, and closes the old line with good manners: when the other end takes nothing any more, for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nats.aio.client import Client
+
+
+class OneConnection(Client):
+    """Ends for good as soon as its connection is lost."""
+
+    async def lose(self) -> None:
+        """End it as if the connection had been lost just now."""
+        await self._process_op_err(ConnectionError("given up"))
+
+    async def _process_op_err(self, e: Exception) -> None:
+        # nats-py has no public hook here. Should it lose this one, then a lost line is noticed later.
+        transport, self._transport = self._transport, None
+        writer = getattr(transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+        elif transport is not None:
+            transport.close()  # type: ignore[no-untyped-call]
+        await super()._process_op_err(e)
+
+    @property
+    def address(self) -> str | None:
+        """Host and port that it is connected to, as its URL spells them."""
+        url = self.connected_url
+        return url.netloc.rpartition("@")[2] if url else None
+
+
+def others_first(servers: Sequence[str], address: str | None) -> list[str]:
+    """Put the server at that address last; the others keep their order."""
+    return sorted(servers, key=lambda server: address is not None and server.endswith(address))
