@@ -247,12 +247,12 @@ class Lab:
         mark = self.home / key.uuid
         return len(mark.read_text().splitlines()) if mark.exists() else 0
 
-    async def submit_marked(self, script: str) -> TaskKey:
+    async def submit_marked(self, script: str, **spec: Any) -> TaskKey:
         """Submit a shell script that counts its starts."""
         uuid = str(uuid7())
         key = TaskKey("shell", POOL, uuid)
         line = f"echo x >> {self.home}/{uuid}; {script}"
-        made = TaskSpec(uuid=uuid, user=USER, argv=(line,), shell=True)  # noqa: S604 -- a field of the spec
+        made = TaskSpec(uuid=uuid, user=USER, argv=(line,), shell=True, **spec)  # noqa: S604 -- a field of the spec
         await self.specs.create(str(key), made)
         record = advance(new_record(made, key, now()), Released(now())).record
         await self.records.create(str(key), record)

@@ -1,7 +1,8 @@
-"""What a worker takes up when it starts: the attempts that it, under the same id, held before.
+"""What a worker takes up when it starts, or when its bus was set back: the attempts that it, under the same id, held.
 
 The spool is asked first, since what was started stands there; then the records, for claims that were written a moment
-before the end. Whether a command may still be started is decided by its token, in `Attempt.run`.
+before the end, and for what the bus has forgotten. Whether a command may still be started is decided by its token, in
+`Attempt.run`.
 """
 
 from __future__ import annotations
@@ -47,20 +48,14 @@ async def _from_folder(context: Context, folder: AttemptDir) -> Attempt | None:
         # Cleared, or the bus was rolled back behind it. Not marked: should the record return, we look again.
         log.warning("adopt.record_gone", task=folder.uuid, attempt=folder.attempt)
         return None
-    ours = await _ours(context, entry, folder, read_at)
-    if ours is None:
-        mark_reported(folder)
-        return None
-    return await _held(context, folder.attempt, ours)
+    return await _take_up(context, folder, entry, read_at)
 
 
 async def _ours(context: Context, entry: RecordEntry, folder: AttemptDir, read_at: float) -> Ours | None:
     if entry.value.attempt != folder.attempt:
         return Ours(entry, read_at, fresh=False) if _is_open(entry.value, folder, context.worker) else None
     found: RecordEntry | None = entry
-    if not folder.start.exists():
-        await never_started(context, entry, folder.attempt)
-    else:
+    if folder.start.exists():
         # Given up for lost, or its claim forgotten by the bus: it is ours all the same.
         back = context.records.returned(folder, context.executor.begins)
         found = await context.records.apply_surely(entry.value.key, entry, back)
@@ -77,45 +72,59 @@ def _is_open(record: TaskRecord, folder: AttemptDir, worker: str) -> bool:
 
 
 async def from_records(context: Context) -> AsyncIterator[Attempt]:
-    """Give the attempts that the records give to this worker and that it does not hold."""
+    """Give the attempts of unended tasks that are this worker's, by the record or by a start token, and not held.
+
+    Raises BusUnavailable and NotFound; may be repeated.
+    """
     async for seen in context.records.tasks.scan(f"{context.executor.name}.{context.pool}.*"):
-        if not isinstance(seen, Entry) or not _mine(seen.value, context):
+        if not isinstance(seen, Entry):
             continue
-        entry, read_at = await context.records.read_surely(seen.value.key)
-        if entry is None or not _mine(entry.value, context):
-            continue
+        folder = context.spool.attempt(seen.value.uuid, seen.value.attempt)
         try:
-            if entry.value.provisional:
-                if not context.spool.attempt(entry.value.uuid, entry.value.attempt).start.exists():
-                    await never_started(context, entry, entry.value.attempt)
+            if not _is_mine(context, seen.value, folder):
                 continue
-            attempt = await _held(context, entry.value.attempt, Ours(entry, read_at, fresh=False))
+            entry, read_at = await context.records.read_surely(seen.value.key)
+            if entry is None or not _is_mine(context, entry.value, folder):
+                continue
+            attempt = await _take_up(context, folder, entry, read_at)
         except OSError as error:
-            context.spool.pass_over(context.spool.attempt(entry.value.uuid, entry.value.attempt).path, error)
+            context.spool.pass_over(folder.path, error)
             continue
         if attempt is not None:
             yield attempt
 
 
-def _mine(record: TaskRecord, context: Context) -> bool:
-    which = (record.uuid, record.attempt)
-    if record.provisional and record.worker == context.worker:
-        return context.held.get(which) is None  # a message about it may just be looked at, to no effect
-    return context.records.holds(record, record.attempt) and which not in context.held
+def _is_mine(context: Context, record: TaskRecord, folder: AttemptDir) -> bool:
+    if record.attempt != folder.attempt or context.held.get((folder.uuid, folder.attempt)) is not None:
+        return False
+    if record.ended:
+        return record.provisional and record.worker == context.worker
+    if record.claim is None:
+        return folder.start.exists()
+    return context.records.holds(record, folder.attempt)
 
 
-async def _held(context: Context, number: int, ours: Ours) -> Attempt | None:
-    which = (ours.entry.value.uuid, number)
-    context.held[which] = None
+async def _take_up(
+    context: Context, folder: AttemptDir, entry: RecordEntry, read_at: float
+) -> Attempt | None:
+    if entry.value.provisional and not folder.start.exists():
+        await never_started(context, entry, folder.attempt)
+        mark_reported(folder)
+        return None
+    which = (folder.uuid, folder.attempt)
+    if which in context.held:  # its message was handed out to us again
+        return None
+    context.held[which] = attempt = None
     try:
-        attempt = await hold(context, number, ours, context.records.spec(ours.entry.value.key))
-        started = attempt is not None and attempt.started
-    except BaseException:
-        context.held.pop(which, None)
-        raise
-    if attempt is None:
-        context.held.pop(which, None)
-    else:
-        context.held[which] = attempt
-        log.info("adopt.taken_up", task=ours.entry.value.uid, attempt=number, started=started)
-    return attempt
+        ours = await _ours(context, entry, folder, read_at)
+        if ours is None:
+            mark_reported(folder)
+            return None
+        attempt = await hold(context, folder.attempt, ours, context.records.spec(entry.value.key))
+        if attempt is not None:
+            log.info("adopt.taken_up", task=entry.value.uid, attempt=folder.attempt, started=attempt.started)
+            context.held[which] = attempt
+        return attempt
+    finally:
+        if attempt is None:
+            context.held.pop(which, None)

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from qme.bus.port import Delivery
 from qme.contracts import subjects
-from qme.errors import QmeError
+from qme.errors import BusUnavailable, NotFound, QmeError
 from qme.observe.logging import get_logger
 from qme.worker import adopt, spooled
 from qme.worker.actions import Actions
@@ -23,6 +23,8 @@ log = get_logger(__name__)
 
 #: seconds between two cleanings of the spool, and bytes of its disk below which nothing new is taken
 CLEANING, LEAST_ROOM = 1800.0, 16 << 20
+#: seconds before records that could not be read are read again
+AGAIN = 2.0
 #: seconds that taking leave of the bus may take
 LEAVE = 2.0
 #: records looked at together for wishes to cancel
@@ -57,7 +59,8 @@ class Worker:
                 group.create_task(self._presence.run(self._look_after))
                 group.create_task(self._clean())
                 await self._adopt(adopt.from_spool(context), group)
-                group.create_task(self._adopt(adopt.from_records(context), group))
+                group.create_task(self._adopt_recorded(group))
+                group.create_task(self._mind_setbacks(group))
                 if context.paused != _DRAINING:
                     self._pulling = group.create_task(self._pull(group))
                 await asyncio.Event().wait()  # the group ends with a failure, or is cancelled
@@ -126,6 +129,25 @@ class Worker:
     async def _adopt(self, attempts: AsyncIterator[Attempt], group: asyncio.TaskGroup) -> None:
         async for attempt in attempts:
             group.create_task(self._perform(attempt))
+
+    async def _adopt_recorded(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                return await self._adopt(adopt.from_records(self._context), group)
+            except (BusUnavailable, NotFound) as error:
+                log.warning("adopt.bus_waits", problem=error.message)
+            await asyncio.sleep(AGAIN)
+
+    async def _mind_setbacks(self, group: asyncio.TaskGroup) -> None:
+        """Tell a bus that was set back, as by a power cut or a restore, what it has forgotten of us."""
+        context = self._context
+        own = subjects.heartbeat_key(context.executor.name, context.pool, context.worker)
+        async with context.bus.follow(subjects.bucket_subject(subjects.BUCKET_EXECUTORS, own)) as signs:
+            async for sign in signs:
+                if sign is None and await context.records.set_back():
+                    log.warning("worker.bus_was_set_back", held=len(context.held))
+                    await self._look_after()
+                    await self._adopt_recorded(group)
 
     async def _perform(self, attempt: Attempt) -> None:
         context = self._context

@@ -43,6 +43,8 @@ class Records:
         self._specs = Bucket(bus, subjects.BUCKET_SPECS, TaskSpec)
         self._worker = worker
         self._metrics = metrics
+        #: where our latest write stands
+        self._latest: tuple[TaskKey, int] | None = None
 
     async def read(self, key: TaskKey, *, leader: bool = True) -> RecordEntry | None:
         """Read a record, from the leader unless told otherwise: whatever is dropped or ended because of it must be so.
@@ -61,6 +63,7 @@ class Records:
         record = fit(record)
         headers = event_headers(record, self._worker)
         written = await self.tasks.update(str(key), record, revision, headers=headers)
+        self._latest = (key, written)
         return Entry(str(key), record, written)
 
     async def apply(self, key: TaskKey, entry: RecordEntry, *events: Event) -> RecordEntry | None:
@@ -99,6 +102,17 @@ class Records:
             return await self.read(key), at
 
         return await _surely("read", read)
+
+    async def set_back(self) -> bool:
+        """Tell, for as long as it takes, whether the bus shows a state from before our latest write; once for each."""
+        if self._latest is None:
+            return False
+        key, revision = self._latest
+        seen = await _surely("read", lambda: self.tasks.look(str(key), leader=True))
+        if seen is not None and seen.revision >= revision:
+            return False
+        self._latest = None
+        return True
 
     async def spec_surely(self, key: TaskKey) -> TaskSpec | None:
         """Read as `spec` does, for as long as it takes."""
