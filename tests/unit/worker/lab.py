@@ -7,7 +7,6 @@ import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -140,7 +139,7 @@ class Lab:
     async def set_up(self) -> None:
         """Do what a submitter does first."""
         await self.bus.ensure(topology.streams(self.settings))
-        await self.bus.ensure_consumer(replace(topology.consumer(self.executor, POOL), ack_wait=2.0))
+        await self.bus.ensure_consumer(topology.consumer(self.executor, POOL, ack_wait=2.0))
 
     # -- submitter ---------------------------------------------------------------------------------------------------
     async def submit(self, *argv: str, **spec: Any) -> TaskKey:

@@ -107,10 +107,11 @@ def streams(settings: Settings) -> tuple[StreamSpec, ...]:
     )
 
 
-def consumer(executor: str, pool: str) -> ConsumerSpec:
+def consumer(executor: str, pool: str, ack_wait: float = ACK_WAIT) -> ConsumerSpec:
     """Describe the consumer of one executor and pool."""
     return ConsumerSpec(
         subjects.TASKS,
         subjects.consumer(executor, pool),
         subjects.queue_filter(executor, pool),
+        ack_wait=ack_wait,
     )
