@@ -62,6 +62,7 @@ class Service:
     def __init__(self, argv: Sequence[str], env: dict[str, str], log: Path) -> None:
         self._argv, self._env, self._log = list(argv), env, log
         self._process: subprocess.Popen[bytes] | None = None
+        self._fell = False
 
     def start(self) -> None:
         """Start it, also after it was killed."""
@@ -94,12 +95,13 @@ class Service:
         if self._process is not None:
             self._process.wait(PATIENCE)
 
-    def gone(self) -> bool:
-        """Tell whether it ended by itself, as no service should."""
-        return self._process is not None and self._process.poll() is not None
+    def fell(self) -> bool:
+        """Tell whether it ever ended by itself, as no service should."""
+        self._fell = self._fell or (self._process is not None and self._process.poll() is not None)
+        return self._fell
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if not self.fell() and self._process is not None:
             self._process.send_signal(number)
 
 
@@ -170,7 +172,7 @@ class Site:
 
     def fallen(self) -> list[str]:
         """Name the services that ended by themselves, as none should."""
-        return [name for name, service in self.services.items() if service.gone()]
+        return [name for name, service in self.services.items() if service.fell()]
 
     async def end(self) -> None:
         """End everything that this started, and what that started."""

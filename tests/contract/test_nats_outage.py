@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -138,6 +139,25 @@ async def test_reading_goes_on_where_it_was_when_the_server_is_killed(server: Na
         if len(seen) == 5:
             await restart(server, 0.1)
     assert seen == list(range(1, 3 * (PAGE_MESSAGES // 2 + 10) + 1))
+
+
+async def test_a_server_that_is_too_slow_for_a_page_is_asked_for_less(bus: JetStreamBus) -> None:
+    """Pages that don't come in time get smaller until they do, and grow again; nothing is missed or read twice."""
+    sent = [b"%d" % number for number in range(600)]
+    for some in range(0, len(sent), 100):
+        await asyncio.gather(*(bus.append(f"log.{n.decode()}", n) for n in sent[some : some + 100]))
+    ask, pages = bus._link.ask, []
+
+    async def slow(subject: str, data: bytes = b"", **options: Any) -> Any:
+        if options.get("parts") is not None:
+            pages.append(json.loads(data)["batch"])
+            if pages[-1] > 200 and len(pages) < 6:
+                raise Unanswered("it takes its time")
+        return await ask(subject, data, **options)
+
+    bus._link.ask = slow  # type: ignore[method-assign]
+    assert sorted([message.data async for message in bus.read("LOG")]) == sorted(sent)
+    assert pages[:4] == [PAGE_MESSAGES, PAGE_MESSAGES // 4, PAGE_MESSAGES // 16, PAGE_MESSAGES // 8]
 
 
 @pytest.mark.parametrize("how", INTERRUPTIONS)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.unit.worker.lab import FaultyBus, Lab, now, once, until
+from tests.unit.worker.lab import USER, FaultyBus, Lab, now, once, until
 from tests.unit.worker.test_running import _marked
 from uuid_utils import uuid7
 
+from qme.bus.port import Message
+from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, Status
+from qme.errors import BusUnavailable
 from qme.executor.commands import Keeper
 from qme.executor.keeper import proc
 from qme.lifecycle import Claimed, Started
@@ -58,6 +62,33 @@ async def test_claimed_and_not_started(lab: Lab) -> None:
         record = await lab.ended(key)
     assert record.outcome is Outcome.SUCCESS
     assert lab.starts(key) == 1
+
+
+async def test_the_bus_goes_away_while_it_looks_for_its_claims(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage in the middle of reading the records ends no worker: it reads them again, and misses nothing."""
+    keys = [await lab.submit_marked("true") for _ in range(4)]
+    for key in keys:
+        await lab.change(key, Claimed(lab.spool.worker_id, "n", 1, now()))
+        await lab.change(key, Started(1, now()))
+    await lab.bus.purge(subjects.TASKS, subjects.EVERY_QUEUE)  # nothing but the records tells of them
+    monkeypatch.setattr("qme.worker.loop.AGAIN", 0.1)
+    readings: list[int] = []
+
+    class Breaking(FaultyBus):
+        async def read(self, stream: str, subject: str = ">", *, start: int = 1) -> AsyncIterator[Message]:
+            readings.append(start)
+            async for message in self._bus.read(stream, subject, start=start):
+                yield message
+                if len(readings) == 1:
+                    raise BusUnavailable("no answer")
+
+    async with lab.worker(bus=Breaking(lab.server.connect(USER))):
+        records = [await lab.ended(key) for key in keys]
+    assert [record.outcome for record in records] == [Outcome.SUCCESS] * 4
+    assert [lab.starts(key) for key in keys] == [1] * 4
+    assert len(readings) == 2
 
 
 async def test_the_folder_without_a_token(lab: Lab) -> None:

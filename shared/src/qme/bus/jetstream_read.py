@@ -18,8 +18,8 @@ from qme.errors import BusUnavailable, InvalidRequest, NotFound, NotPermitted
 ID = "Nats-Msg-Id"
 #: set by the server on a marker that it left for an expired or purged key; the port's readers look at it
 MARKER = "Nats-Marker-Reason"
-#: one page of `read`
-PAGE_MESSAGES = 2000
+#: one page of `read`; of a server that can't answer in time less is asked, down to so many messages
+PAGE_MESSAGES, LEAST_MESSAGES = 2000, 25
 PAGE_BYTES = 4 * 1024 * 1024
 
 
@@ -28,6 +28,7 @@ class Reader:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._page = PAGE_MESSAGES
 
     async def last(self, stream: str, subject: str, *, leader: bool) -> Message | None:
         """Read the last message whose subject matches; see the port."""
@@ -64,7 +65,6 @@ class Reader:
             question = {
                 "seq": at,
                 "next_by_subj": subject,
-                "batch": PAGE_MESSAGES,
                 "max_bytes": PAGE_BYTES,
             }
             end, page = await self._direct(stream, "", question)
@@ -117,10 +117,10 @@ class Reader:
         self, stream: str, suffix: str, question: Mapping[str, object] | None
     ) -> tuple[Msg | None, list[Msg]]:
         """Ask any replica; gives the closing message (None: nothing matches) and what came before it."""
-        data = b"" if question is None else json.dumps(question).encode()
         patience = self._api.patience()
         while True:
             page: list[Msg] | None = None if question is None else []
+            data = b"" if question is None else json.dumps({**question, "batch": self._page}).encode()
             try:
                 answer = await self._api.link.ask(
                     f"$JS.API.DIRECT.GET.{stream}{suffix}", data, timeout=patience.one_try, parts=page
@@ -129,6 +129,7 @@ class Reader:
                 if status == "404":
                     return None, []
                 if status in ("", "204") and _whole(page or [], answer):
+                    self._page = min(self._page * 2, PAGE_MESSAGES)
                     return answer, page or []
                 if status not in ("", "204", "503"):
                     raise InvalidRequest(f"the bus can't read {suffix or question} of {stream}: {status}")
@@ -137,6 +138,9 @@ class Reader:
                 why: object = f"no replica of {stream} answers"
             except Unanswered as error:
                 why = error
+                if page is not None:
+                    # The same page once more would be as slow, and the server still works on this one.
+                    self._page = max(self._page // 4, LEAST_MESSAGES)
             await patience.rest(why)
 
     async def _exists(self, stream: str) -> None:
