@@ -100,6 +100,23 @@ async def test_a_submitter_that_dies_anywhere_leaves_one_task(world: World, writ
     assert len(await world.stored("KV_qme_specs")) == len(await world.stored("KV_qme_tasks")) == 1
 
 
+@pytest.mark.parametrize("stored", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("write", [0, 1, 2, 3], ids=["spec", "record", "message or last", "last or message"])
+async def test_another_view_of_the_executors_makes_no_second_task(world: World, write: int, stored: bool):
+    """The submitter that is asked again would choose another executor: it finishes what there is, where it is."""
+    crash = Breaking(await world.connect("submitter"), write, stored=stored, error=RuntimeError("killed"))
+    first = await world.submitter(crash)
+    task = submission("echo", "hi")
+    await world.define("other", "default", "echo")
+    with pytest.raises(RuntimeError, match="killed"):
+        await first.acceptor.accept(task, "ann")
+    record = await (await world.submitter()).acceptor.accept(task, "ann")
+    nothing_stored = write == 0 and not stored
+    assert record.uid == f"{'other' if nothing_stored else 'shell'}-{task.uuid}"
+    assert await world.queue() == [task.uuid]
+    assert len(await world.stored("KV_qme_specs")) == len(await world.stored("KV_qme_tasks")) == 1
+
+
 @pytest.mark.parametrize("write", [2, 3])
 async def test_once_recorded_a_task_is_accepted_whatever_the_queue_does(world: World, write: int):
     """A queue that can't be written is the janitor's business; the user has the id."""

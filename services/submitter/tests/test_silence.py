@@ -10,7 +10,7 @@ from qme.contracts.messages import Submission
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, RetryPolicy, Status
 from qme.errors import BusUnavailable
-from qme.lifecycle import Claimed, Ended, Progressed, Returned, Started
+from qme.lifecycle import Claimed, Progressed, Returned, Started
 from qme_submitter.process import Submitter
 from qme_submitter.silence import Silence
 
@@ -168,20 +168,6 @@ async def test_a_new_leader_begins_in_doubt(world: World) -> None:
     other.now = chores.now
     await other.go_on(LOST_AFTER - ROUND)
     assert not (await world.record(task.uuid)).ended
-
-
-async def test_lost_for_one_janitor_ended_for_the_worker(world: World) -> None:
-    """The end that was written in the same moment stands; the verdict comes to nothing."""
-    chores, task = await claimed(world)
-    await chores.go_on(LOST_AFTER)
-    chores.now += ROUND
-    verdicts = await chores.submitter.janitor._silence.look()
-    await world.advance(task.uuid, Ended(1, Outcome.SUCCESS, NOW))
-    for key, verdict in verdicts:
-        done, _ = await chores.submitter.changes.apply(key, verdict, "submitter")
-        assert done.unchanged
-    assert [key.uuid for key, _ in verdicts] == [task.uuid]
-    assert (await world.record(task.uuid)).outcome is Outcome.SUCCESS
 
 
 async def test_lost_corrected_and_lost_again(world: World) -> None:

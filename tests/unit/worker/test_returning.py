@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, RetryPolicy, Status
 from qme.errors import QmeError
 from qme.executor.base import Result, Task
+from qme.executor.processes import boot_id
 from qme.lifecycle import Claimed, Ended, Event, Rerun, Returned, Vanished
 from qme.observe.metrics import WorkerMetrics
 from qme.worker.ending import NEVER_STARTED
@@ -146,6 +148,30 @@ async def test_the_proof_releases_the_retry(lab: Lab) -> None:
         record = await lab.record(key, lambda record: record.attempt == 2)
     assert record.not_before is not None
     assert record.attempts[0].reason == NEVER_STARTED
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize(
+    ("boot", "why"),
+    [
+        ("another", "the host was restarted while the command ran"),
+        (boot_id(), "the keeper died before the command ended: its exit status is unknown"),
+    ],
+)
+async def test_evidence_of_its_host_is_final(lab: Lab, boot: str, why: str, silent: bool) -> None:
+    """Restarted since, or the process gone without an exit record: lost, no guess, and the retry follows at once."""
+    key = await lab.submit("true", retry=RetryPolicy(limit=1, delay=60.0))
+    await lab.change(key, Claimed(lab.spool.worker_id, "n", 1, now()))
+    folder = lab.spool.attempt(key.uuid, 1)
+    folder.create()
+    lines = ({"boot_id": boot, "started": 1.0}, {"pid": 2**22 + 1, "start_time": 1})
+    folder.start.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if silent:
+        await lab.change(key, Vanished(1, lab.spool.worker_id, now(), "silent"))
+    async with lab.worker():
+        record = await lab.record(key, lambda record: record.attempt == 2)
+    assert [(line.outcome, line.reason) for line in record.attempts] == [(Outcome.LOST, why)]
+    assert record.corrected == silent
 
 
 async def test_cancelled_while_it_seemed_lost(lab: Lab) -> None:

@@ -162,10 +162,13 @@ class Changes:
         )
 
     # -- the change ----------------------------------------------------------------------------------------------------
-    async def apply(self, key: TaskKey, event: Event, by: str) -> tuple[Transition, str]:
+    async def apply(
+        self, key: TaskKey, event: Event, by: str, *, revision: int | None = None
+    ) -> tuple[Transition, str]:
         """Apply an event to the record as it stands; give the transition and what to tell about its effects.
 
-        Raises InvalidRequest where the task's state does not allow the event. Safe to repeat.
+        With a `revision` only to the record that stands there: Conflict once it has changed. Raises InvalidRequest
+        where the task's state does not allow the event. Safe to repeat.
         """
         for _ in range(ROUNDS):
             entry = await self.buckets.records.get(str(key), leader=True)
@@ -174,6 +177,8 @@ class Changes:
             if entry.value.key != key:
                 # Its pool's worker wrote that; what follows from it must not reach another pool.
                 raise RecordCorrupt(f"the record of {key.taskid} says that it is {entry.value.uid}")
+            if revision not in (None, entry.revision):
+                raise Conflict(f"{key.taskid} has changed meanwhile")
             try:
                 done = advance(entry.value, event)
             except IllegalTransition as refusal:

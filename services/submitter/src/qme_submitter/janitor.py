@@ -17,7 +17,7 @@ from qme.bus.port import Message
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey, queue_subject
 from qme.contracts.tasks import HEADER_ATTEMPT, HEADER_CLAIM, HEADER_STATUS, Status, TaskRecord
-from qme.errors import InvalidRequest, QmeError
+from qme.errors import Conflict, InvalidRequest, NotFound, QmeError
 from qme.lifecycle import Event, Released
 from qme.observe.logging import get_logger
 from qme.observe.metrics import SubmitterMetrics
@@ -202,15 +202,15 @@ class Janitor:
             self._metrics.retried.inc(isinstance(todo.event, Released))
 
     async def _give_up_lost(self) -> None:
-        for key, verdict in await self._silence.look():
-            if await self._apply(key, verdict):
+        for lost in await self._silence.look():
+            if await self._apply(lost.key, lost.event, lost.revision):
                 self._metrics.lost.inc()
-                log.warning("janitor.lost", task=key.taskid, worker=verdict.worker)
+                log.warning("janitor.lost", task=lost.key.taskid, worker=lost.event.worker)
 
-    async def _apply(self, key: TaskKey, event: Event) -> bool:
+    async def _apply(self, key: TaskKey, event: Event, revision: int | None = None) -> bool:
         try:
-            done, _ = await self._changes.apply(key, event, self._bus.user)
-        except InvalidRequest as error:
+            done, _ = await self._changes.apply(key, event, self._bus.user, revision=revision)
+        except (InvalidRequest, NotFound, Conflict) as error:
             log.warning("janitor.change_refused", task=key.taskid, error=error.message)
             return False
         return not done.unchanged

@@ -38,6 +38,15 @@ class _Watched:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A task is lost, if its record still stands at this revision: any change of it is a sign of life."""
+
+    key: TaskKey
+    revision: int
+    event: Vanished
+
+
 class Silence:
     """Watches the workers of claimed tasks."""
 
@@ -71,7 +80,7 @@ class Silence:
         """Forget everything: the records are read anew."""
         self._held.clear()
 
-    async def look(self) -> list[tuple[TaskKey, Vanished]]:
+    async def look(self) -> list[Verdict]:
         """Look for heartbeats, and give what is lost. Costs one request per pause, none while nothing is held.
 
         Raises BusUnavailable.
@@ -91,7 +100,7 @@ class Silence:
             if deaf or sign in living or not self._concerns(key):
                 held.since = now
             elif now - held.since >= self._lost_after:
-                lost.append((key, self._verdict(held)))
+                lost.append(Verdict(key, held.revision, self._vanished(held)))
         return lost
 
     def _concerns(self, key: TaskKey) -> bool:
@@ -99,7 +108,7 @@ class Silence:
         definition = self._registry.definition(key.executor, key.pool)
         return definition is not None and definition.lost_by_silence
 
-    def _verdict(self, held: _Watched) -> Vanished:
+    def _vanished(self, held: _Watched) -> Vanished:
         span = duration().show(self._lost_after)
         reason = f"nothing was heard of its worker {held.worker} for {span}; should it come back, it tells the truth"
         return Vanished(held.attempt, held.worker, self._buckets.clock(), reason)

@@ -85,6 +85,8 @@ def _with(record: TaskRecord, **changes: Any) -> TaskRecord:
 def _released(record: TaskRecord, event: Released) -> Transition:
     if record.ended or record.released is not None:
         return _same(record)
+    if record.not_before is not None and event.at < record.not_before:
+        return _same(record)  # somebody who stood still meanwhile meant an earlier attempt
     released = _with(record, released=event.at, not_before=None)
     return Transition(released, (Enqueue(record.key, record.attempt),))
 
