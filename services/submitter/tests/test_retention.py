@@ -61,7 +61,7 @@ async def test_the_janitor_removes_what_ended_long_ago_and_nothing_else(world: W
         await one.acceptor.accept(task, "ann")
     await world.advance(at_work.uuid, Claimed("w", "n", 1, NOW))
     await asyncio.sleep(KEEP)
-    young = await ended(world, one)
+    young = await ended(world, one, finished=datetime.now(UTC) + timedelta(days=1))
     async with running(one.janitor.run()):
         await eventually(lambda: _is_gone(world, old.uuid))
     assert await left(world) == {

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,3 +138,22 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[..., Local]]:
     yield factory
     for one in made:
         await one.end()
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a small file system with options."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a file system")
+    made: list[Path] = []
+
+    def mounted(options: str) -> Path:
+        place = tmp_path / f"mount{len(made)}"
+        place.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], check=True)
+        made.append(place)
+        return place
+
+    yield mounted
+    for place in made:
+        subprocess.run(["umount", "-l", place], check=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -92,25 +91,6 @@ async def test_home_that_is_a_file(make: Callable[..., Local], tmp_path: Path) -
     local = make(home=home, local_dir=home / "local" / "here")
     with pytest.raises(LocalStackError, match=f"{home}: not a directory; set QME_HOME"):
         await local.start()
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount a small file system with options."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a file system")
-    made: list[Path] = []
-
-    def mounted(options: str) -> Path:
-        place = tmp_path / f"mount{len(made)}"
-        place.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], check=True)
-        made.append(place)
-        return place
-
-    yield mounted
-    for place in made:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.mark.parametrize(

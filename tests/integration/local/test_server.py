@@ -19,6 +19,7 @@ from tests.integration.local.conftest import Local
 
 from qme.errors import LocalStackError
 from qme.local import ports
+from qme.local.budget import bounded
 from qme.local.control import down
 from qme.local.plan import environment, find_server
 from qme.settings import Settings
@@ -150,7 +151,7 @@ def test_services_get_no_other_buss_address(tmp_path: Path) -> None:
         "QME_LEASE": "20",
         "QME_METRICS_PORT": "9000",
     }
-    given = environment(Settings(home=tmp_path, host="here", user="ann"), inherited)
+    given = environment(Settings(home=tmp_path, host="here", user="ann"), inherited, 8 << 30)
     assert given == {
         "PATH": "/bin",
         "QME_LEASE": "20",
@@ -161,7 +162,24 @@ def test_services_get_no_other_buss_address(tmp_path: Path) -> None:
         "QME_USER": "ann",
         "QME_LOG_FORMAT": "json",
         "QME_METRICS_PORT": "0",
+        "QME_LOGS_MAX_BYTES": str(2 << 30),
+        "QME_SPOOL_LIMIT": str(2 << 30),
+        "QME_RECORDS_MAX_BYTES": str(1 << 30),
+        "QME_SPECS_MAX_BYTES": str(1 << 30),
+        "QME_EVENTS_MAX_BYTES": str(512 << 20),
+        "QME_TASKS_MAX_BYTES": str(256 << 20),
     }
+
+
+@pytest.mark.parametrize(
+    ("room", "logs", "records"),
+    [(1 << 50, 4 << 30, 1 << 30), (1 << 30, 256 << 20, 128 << 20), (1, 4 << 20, 4 << 20)],
+)
+def test_limits_fit_the_disk(tmp_path: Path, room: int, logs: int, records: int) -> None:
+    """The settings' where there is room for them, a share of a small disk, and never nothing at all."""
+    limits = bounded(Settings(home=tmp_path), room)
+    assert (limits["logs_max_bytes"], limits["records_max_bytes"]) == (logs, records)
+    assert sum(limits.values()) <= max(0.85 * room, 6 * (4 << 20))
 
 
 def test_fast_path_is_light() -> None:

@@ -14,12 +14,14 @@ import pytest
 from tests.unit.cli.conftest import Done
 from tests.unit.client.scene import USER, WORKER, Scene, now
 
+from qme.bus import topology
 from qme.bus.kv import Bucket
 from qme.client import Options
 from qme.contracts import subjects
 from qme.contracts.elements import Element, pack
 from qme.contracts.executors import Heartbeat
 from qme.contracts.tasks import HEADER_OUTCOME, Outcome
+from qme.settings import Settings
 
 Run = Callable[..., Done]
 A, B, C = (f"01990000-{four}-7000-8000-00000000{four}" for four in ("aaaa", "bbbb", "cccc"))
@@ -52,7 +54,7 @@ async def one_running(scene: Scene) -> None:
     await scene.last_is(key)
 
 
-async def staffed(scene: Scene) -> None:
+async def staffed(scene: Scene, paused: str | None = None) -> None:
     """A worker gives a sign of life, and the submitter has heard it."""
     key = subjects.heartbeat_key("shell", subjects.personal_pool(USER), WORKER)
     beat = Heartbeat(
@@ -67,6 +69,7 @@ async def staffed(scene: Scene) -> None:
         started=now(),
         at=now(),
         interval=60.0,
+        paused=paused,
     )
     await Bucket(scene.bus, subjects.BUCKET_EXECUTORS, Heartbeat).put(key, beat)
     async with asyncio.timeout(10):
@@ -485,5 +488,40 @@ def test_doctor_looks_at_each_part(qme: Run) -> None:
     """And says what is wrong: here no worker gives a sign of life."""
     done = qme("doctor")
     states = dict(line.split("\t")[:2] for line in done.out.splitlines())
-    assert states == {"settings": "ok", "bus": "ok", "records": "ok", "submitter": "ok", "workers": "problem"}
+    assert states == {
+        "settings": "ok",
+        "bus": "ok",
+        "records": "ok",
+        "room": "ok",
+        "submitter": "ok",
+        "workers": "problem",
+    }
     assert done.code == 3
+
+
+def test_doctor_tells_of_what_is_full(qme: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker without room, a bucket from its share on, the disk under the local stack."""
+
+    async def paused(scene: Scene) -> None:
+        await staffed(scene, "the disk of its spool is full")
+
+    done = qme("doctor", before=paused)
+    assert done.code == 1
+    assert "workers\tproblem\tshell/u-ann 1; paused: w1 (shell): the disk of its spool is full" in done.out
+
+    async def filled(scene: Scene) -> None:
+        await staffed(scene)
+        limits = Settings(home=Path("/nowhere"), records_max_bytes=1 << 20)
+        await scene.bus.ensure(topology.streams(limits))
+        await scene.bus.append("$KV.qme_tasks.shell.p.x", bytes(1_000_000))
+
+    done = qme("doctor", before=filled)
+    assert done.code == 1
+    assert re.search(
+        r"^room\tproblem\t.*KV_qme_tasks 95%, KV_qme_specs 0% full; new tasks are refused from 90%",
+        done.out,
+        re.M,
+    )
+    monkeypatch.setattr("qme.cli.doctor.full_disk", lambda _: "the disk is full")
+    done = qme("doctor", before=staffed)
+    assert (done.code, "disk\tproblem\tthe disk is full\n" in done.out) == (1, True)

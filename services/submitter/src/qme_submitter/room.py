@@ -7,13 +7,12 @@ import time
 
 from qme.bus.port import Bus
 from qme.contracts import subjects
+from qme.contracts.messages import FULL
 from qme.errors import LimitReached, QmeError
 from qme.observe.logging import get_logger
 
 log = get_logger(__name__)
 
-#: share of a limit from which new tasks are refused
-FULL = 0.9
 #: seconds that an answer stays good, and the age from which it is not used at all
 FRESH = 3.0
 STALE = 60.0

@@ -6,11 +6,13 @@ import time
 
 from qme.cli.context import Context
 from qme.cli.parsing import Arguments, Parser
+from qme.cli.patience import full_disk
 from qme.cli.table import Table
 from qme.cli.verbs import Verb
 from qme.client import AsyncClient
 from qme.contracts import subjects
-from qme.errors import NotFound, QmeError
+from qme.contracts.messages import FULL
+from qme.errors import LimitReached, NotFound, QmeError
 
 
 def arguments(_: Parser) -> None:
@@ -24,10 +26,13 @@ async def doctor(_: Arguments, context: Context) -> int:
         settings = context.settings
         where = "a bus of the site" if settings.nats_url else "the local stack"
         table.row("settings", "ok", f"home {settings.home}, {where}")
+        if full := full_disk(settings):
+            table.row("disk", "problem", full)
         begin = time.perf_counter()
         async with context.client() as client:
             table.row("bus", "ok", f"connected as {client.user} in {_ms(begin)}")
-            return await _beyond(client, table)
+            beyond = await _beyond(client, table)
+            return LimitReached.exit_code if full else beyond
     except QmeError as error:
         table.row("settings" if error.code == "settings" else "bus", "problem", error.message)
         return error.exit_code
@@ -35,7 +40,12 @@ async def doctor(_: Arguments, context: Context) -> int:
 
 async def _beyond(client: AsyncClient, table: Table) -> int:
     code = 0
-    for part, check in (("records", _records), ("submitter", _submitter), ("workers", _workers)):
+    for part, check in (
+        ("records", _records),
+        ("room", _room),
+        ("submitter", _submitter),
+        ("workers", _workers),
+    ):
         try:
             table.row(part, "ok", await check(client))
         except QmeError as error:
@@ -51,6 +61,20 @@ async def _records(client: AsyncClient) -> str:
     return f"{state.messages} records, {state.bytes >> 20} MiB{limit}; answered in {_ms(begin)}"
 
 
+async def _room(client: AsyncClient) -> str:
+    """Tell how full the streams are that refuse what is new when they are; the others let their oldest go."""
+    names = (subjects.TASKS, *map(subjects.bucket_stream, (subjects.BUCKET_TASKS, subjects.BUCKET_SPECS)))
+    states = {name: await client.bus.state(name) for name in names}
+    shares = {name: state.bytes / state.max_bytes for name, state in states.items() if state.max_bytes}
+    told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    if any(share >= FULL for share in shares.values()):
+        raise LimitReached(
+            f"{told} full; new tasks are refused from {FULL:.0%}: `qme clear --older-than 7d` makes room, or raise the "
+            "*_max_bytes in the submitters' settings"
+        )
+    return f"{told} full"
+
+
 async def _submitter(client: AsyncClient) -> str:
     begin = time.perf_counter()
     reply = await client.match(["true"])
@@ -64,6 +88,14 @@ async def _workers(client: AsyncClient) -> str:
     ]
     if not alive:
         raise NotFound("no worker is alive; `qme worker NAME` runs one")
+    paused = [
+        f"{worker.worker} ({one.definition.executor}): {worker.paused}"
+        for one in known
+        for worker in one.workers
+        if worker.paused
+    ]
+    if paused:
+        raise LimitReached(f"{', '.join(alive)}; paused: {', '.join(paused)}")
     return ", ".join(alive)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from qme.cli import exitcodes, options
 from qme.cli.context import OWN_FAILURE, Context, detaching, say
 from qme.cli.parsing import Arguments, Parser, add_command, command_of
+from qme.cli.patience import speaking
 from qme.cli.raw import Sink
 from qme.cli.verbs import Verb
 from qme.client.control import checked
 from qme.client.submission import prepare
+from qme.contracts.output import INCOMPLETE
 from qme.contracts.tasks import Outcome, TaskRecord
 
 
@@ -28,7 +30,10 @@ async def run(args: Arguments, context: Context) -> int:
         sink = Sink()
         uuid, accepted = task.uuid, False
         with detaching(lambda: _way_back(uuid, accepted)):
-            async with output.following() as pieces:
+            async with (
+                output.following() as pieces,
+                speaking(client, uuid, accepted=lambda: accepted),
+            ):
                 async for result in client.submit_many([task]):
                     if checked(result).note:
                         say(str(result.note))
@@ -56,6 +61,9 @@ def _way_back(uuid: str, accepted: bool) -> str:
 
 def explain(record: TaskRecord) -> None:
     """Say how a task ended where its exit code does not: a command that ran to its end is not spoken over."""
+    if record.data.get(INCOMPLETE):
+        say(f"{record.uid}: {record.reason}")
+        return
     code = record.data.get("returncode")
     # What keeps a program from being started stands in the task's own stderr; what broke around it does not.
     ran = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qme.cli.context import Context, say
 from qme.cli.parsing import Arguments, Parser
+from qme.cli.patience import full_disk
 from qme.cli.table import Table, span
 from qme.cli.verbs import Verb
 from qme.errors import BusUnavailable
@@ -56,6 +57,8 @@ def status(_: Arguments, context: Context) -> int:
             table.row(one.name, state, str(one.pid or "-"), span(one.uptime), str(one.restarts), one.error)
         free = "" if now.disk_free is None else f", {now.disk_free >> 20} MiB free"
         say(f"{now.folder}: {now.url}, {now.disk_used >> 20} MiB used{free}")
+    if full := full_disk(context.settings):
+        say(full)
     if not now.serving:
         how = "is not ready" if now.running else "does not run; any command starts it"
         say(f"the local stack in {now.folder} {how}")

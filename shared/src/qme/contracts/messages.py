@@ -22,6 +22,8 @@ MAX_FILES = 512 * 1024
 MAX_RECORD = 64 * 1024
 #: tasks in one request
 MAX_ITEMS = 1000
+#: share of a storage limit of the bus from which new tasks are refused
+FULL = 0.9
 
 #: header by which a dashboard names the person it asks for: the request then counts as that person's
 HEADER_BEHALF = "Qme-On-Behalf-Of"

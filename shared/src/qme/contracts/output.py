@@ -30,6 +30,9 @@ NAMES = {
     STDERR: Names("error", "error_bytes", "error_logged", "error_truncated", "error_replaced"),
 }
 
+#: key in `data`, true where the worker's disk was full meanwhile: what the command could not write is nowhere
+INCOMPLETE = "output_incomplete"
+
 
 def written(data: Mapping[str, Any], stream: str) -> int:
     """Bytes that the command wrote to a stream, as far as the record tells."""

@@ -15,7 +15,7 @@ from typing import ClassVar
 from qme.errors import BusUnavailable, NotFound, QmeError
 from qme.executor.processes import Identity, terminate
 from qme.local import ports, starting
-from qme.local.layout import Layout, ServiceState, State, is_held, locked, read_state
+from qme.local.layout import Layout, ServiceState, State, free, is_held, locked, read_state
 from qme.local.services import living
 from qme.local.stack import Endpoint, Say, alive, allowed, to_stderr
 from qme.settings import Settings
@@ -83,7 +83,7 @@ def status(settings: Settings) -> StackStatus:
         url=url,
         services=services,
         disk_used=_size(layout.root),
-        disk_free=_free(layout.root),
+        disk_free=_free(layout),
     )
 
 
@@ -243,9 +243,8 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _free(folder: Path) -> int | None:
+def _free(layout: Layout) -> int | None:
     try:
-        disk = os.statvfs(folder)
+        return free(layout)
     except OSError:
         return None
-    return disk.f_bavail * disk.f_frsize

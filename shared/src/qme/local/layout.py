@@ -165,10 +165,21 @@ def prepare(layout: Layout, home: Path) -> None:
         )
 
 
+def free(layout: Layout) -> int:
+    """Count the bytes that are left on the disk. Raises OSError."""
+    disk = os.statvfs(layout.root)
+    return disk.f_bavail * disk.f_frsize
+
+
+def room(layout: Layout) -> int:
+    """Count the bytes that the bus's store has or could have. Raises OSError."""
+    files = (path.lstat().st_blocks * 512 for path in layout.store.rglob("*"))
+    return free(layout) + sum(files)
+
+
 def has_room(layout: Layout) -> bool:
     """Tell whether the disk has room for a server to work. Raises OSError."""
-    disk = os.statvfs(layout.root)
-    return disk.f_bavail * disk.f_frsize >= _ROOM
+    return free(layout) >= _ROOM
 
 
 def _make(folder: Path) -> None:

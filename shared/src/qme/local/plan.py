@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from qme.errors import LocalStackError
+from qme.local import budget
 from qme.settings import Settings
 
 #: -P: a module must not come from the folder that somebody happened to start qme in
@@ -94,10 +95,11 @@ def find_server(given: Path | None) -> Path:
     return Path(found)
 
 
-def environment(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
+def environment(settings: Settings, inherited: Mapping[str, str], room: int) -> dict[str, str]:
     """Give the environment of the supervisor and of the services, which add the address of their bus.
 
-    It is the first command's, without what concerns another bus or the task that this command may be part of.
+    It is the first command's, without what concerns another bus or the task that this command may be part of, and with
+    limits that fit a disk with `room` bytes for the stack.
     """
     dropped = ("NATS_", "QME_NATS_", "QME_TASK_")
     kept = {name: value for name, value in inherited.items() if not name.startswith(dropped)}
@@ -109,4 +111,5 @@ def environment(settings: Settings, inherited: Mapping[str, str]) -> dict[str, s
         "QME_USER": settings.user,
         "QME_LOG_FORMAT": "json",
         "QME_METRICS_PORT": "0",  # one port can't be all services'
+        **{f"QME_{key.upper()}": str(limit) for key, limit in budget.bounded(settings, room).items()},
     }

@@ -21,6 +21,7 @@ from qme.local.layout import (
     prepare,
     read_state,
     replace,
+    room,
 )
 from qme.local.services import bound, last_words
 from qme.local.stack import Endpoint, Say, alive
@@ -99,7 +100,7 @@ async def _supervisor(settings: Settings, layout: Layout, say: Say, recipe: Reci
         layout.ready.unlink(missing_ok=True)
         replace(layout.plan, stack.dumps())
         bound(log)
-        return spawn_detached(argv, log, plan.environment(settings, os.environ))
+        return spawn_detached(argv, log, plan.environment(settings, os.environ, room(layout)))
 
 
 class _Attempt:

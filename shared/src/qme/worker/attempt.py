@@ -22,7 +22,7 @@ from qme.executor.workplace import WorkplaceError
 from qme.lifecycle import Progressed
 from qme.observe.logging import bind_task, get_logger
 from qme.worker import spooled
-from qme.worker.clock import now
+from qme.worker.clock import now, uptime
 from qme.worker.command import Command, Launch
 from qme.worker.context import Context, Which
 from qme.worker.ending import never_started, report
@@ -68,6 +68,7 @@ class Attempt:
         self._spec = spec
         self._entry = entry
         self._fresh = fresh
+        self._since = uptime()
         folder = context.spool.attempt(spec.uuid, number)
         settings = context.settings
         self._command = Command(context.keeper, folder, settings.lease, read_at + settings.lease / 2)
@@ -187,7 +188,9 @@ class Attempt:
                 progress.cancel()
                 cancel = self._entry.value.cancel if self.cancelled else None
                 event = judge(self.number, result, self._command.exit, cancel, self._progress.data, now())
-                await report(self.context, self._entry, event, self._command.folder, self._output)
+                await report(
+                    self.context, self._entry, event, self._command.folder, self._output, self._since
+                )
             except ClaimGone as gone:
                 log.warning("attempt.dropped", attempt=self.number, problem=gone.message)
                 if not self.started:

@@ -14,6 +14,7 @@ from qme.observe.metrics import WorkerMetrics
 from qme.settings import Settings
 from qme.worker.logs import LogShipper
 from qme.worker.records import Records
+from qme.worker.room import Room
 
 if TYPE_CHECKING:
     from qme.worker.attempt import Attempt
@@ -43,6 +44,10 @@ class Context:
     arriving: int = 0
     #: why nothing new can be taken right now
     paused: str | None = None
+    room: Room = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.room = Room(self.spool.path)
 
     @property
     def slots(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qme.contracts.output import NAMES
+from qme.contracts.output import INCOMPLETE, NAMES
 from qme.contracts.tasks import Outcome
 from qme.errors import IllegalTransition
 from qme.executor.attempts import AttemptDir
@@ -23,14 +23,22 @@ log = get_logger(__name__)
 REPLACED = "the command emptied or rewrote its own output, as `> /dev/stdout` does; some may be lost"
 #: the reason where a worker comes back too late to what it had not begun
 NEVER_STARTED = "its worker was away before it could start the command, which never ran"
+#: what it says where `output_incomplete` is true: a command whose writes fail may well end with success
+FULL = "the disk of the worker's spool was full while it ran; some of its output may be missing"
 
 
 async def report(
-    context: Context, entry: RecordEntry, event: Ended, folder: AttemptDir, output: Output | None
+    context: Context,
+    entry: RecordEntry,
+    event: Ended,
+    folder: AttemptDir,
+    output: Output | None,
+    since: float,
 ) -> None:
     """Ship what is left, write the end, and remember that nothing is left to be done. Waits while the bus is away.
 
-    Safe to repeat. `output` is None where no command of ours ran.
+    Safe to repeat. `output` is None where no command of ours ran; `since` is the second of `uptime` from which on this
+    worker has had the attempt.
     """
     if output is not None:
         written, logged = await output.finish()
@@ -38,8 +46,10 @@ async def report(
         own |= {NAMES[stream].logged: count for stream, count in logged.items()}
         if output.replaced:
             own |= {NAMES[stream].replaced: True for stream in output.replaced}
-            sentence = f"{REPLACED}: {', '.join(output.replaced)}"
-            event = replace(event, reason=f"{event.reason}; {sentence}" if event.reason else sentence)
+            event = _because(event, f"{REPLACED}: {', '.join(output.replaced)}")
+        if context.room.was_full_since(since):
+            own |= {INCOMPLETE: True}
+            event = _because(event, FULL)
         event = replace(event, data={**own, **event.data})
     key = entry.value.key
     try:
@@ -67,3 +77,7 @@ async def never_started(context: Context, entry: RecordEntry, number: int) -> No
     if record.provisional and record.attempt == number and record.worker == context.worker:
         ended = Ended(number, Outcome.LOST, now(), reason=NEVER_STARTED)
         await context.records.apply_surely(record.key, entry, ended)
+
+
+def _because(event: Ended, sentence: str) -> Ended:
+    return replace(event, reason=f"{event.reason}; {sentence}" if event.reason else sentence)

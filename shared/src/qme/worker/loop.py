@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -21,8 +20,8 @@ from qme.worker.presence import Presence
 
 log = get_logger(__name__)
 
-#: seconds between two cleanings of the spool, and bytes of its disk below which nothing new is taken
-CLEANING, LEAST_ROOM = 1800.0, 16 << 20
+#: seconds between two cleanings of the spool
+CLEANING = 1800.0
 #: seconds before records that could not be read are read again
 AGAIN = 2.0
 #: seconds that taking leave of the bus may take
@@ -173,8 +172,7 @@ class Worker:
             looks = (attempt.look() for attempt in attempts[at : at + TOGETHER])
             await asyncio.gather(*looks, return_exceptions=True)
         if self._context.paused in (None, _FULL):
-            disk = os.statvfs(self._context.spool.path)
-            self._context.paused = _FULL if disk.f_bavail * disk.f_frsize < LEAST_ROOM else None
+            self._context.paused = None if self._context.room.look() else _FULL
 
     async def _clean(self) -> None:
         context = self._context
