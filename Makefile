@@ -113,7 +113,7 @@ types: setup ## mypy, strict on the packages and inside the tests
 	@set -e; for tests in $(SERVICE_TESTS); do MYPYPATH=$${tests%/tests} $(BIN)/mypy $$tests; done
 
 .PHONY: test
-test: test-unit test-py313 test-contract test-integration test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
+test: test-unit test-py313 test-contract test-integration test-cluster test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
 
 # There is a folder of that name, which make would take for something that is done.
 .PHONY: tests
@@ -144,12 +144,17 @@ test-slurm: setup ## against a real Slurm of two nodes
 	@$(NEED_SLURM)
 	@scripts/group slurm $(PYTEST) tests/slurm
 
+.PHONY: test-cluster
+test-cluster: setup ## qme on three NATS nodes, each of which may be down
+	@scripts/group cluster $(PYTEST) tests/cluster
+
 .PHONY: test-chaos
 test-chaos: setup ## the judge of the chaos run, and a short run of it
 	@scripts/group --once chaos $(PYTEST) tests/chaos
 
 .PHONY: soak
-soak: setup ## long runs that are no part of a change's checks: chaos on three NATS nodes, 200 Slurm jobs under kills
+soak: setup ## long runs that are no part of a change's checks: three NATS nodes, chaos on them, 200 Slurm jobs under kills
+	@QME_TEST_ALL=1 scripts/group soak-cluster $(PYTEST) tests/cluster
 	@scripts/group --once soak-chaos $(MAKE) chaos NODES=3 TASKS=1000 MINUTES=3
 	@$(NEED_SLURM)
 	@QME_TEST_JOBS=200 scripts/group soak-slurm $(PYTEST) tests/slurm/test_killed.py -k many_kills

@@ -150,6 +150,16 @@ class Cluster:
                         return await _ask_all(node)
                 await asyncio.sleep(0.1)
 
+    async def consumers(self, stream: str) -> list[dict[str, Any]]:
+        """Describe a stream's consumers, as the server does."""
+        client = await _connect(self._running()[0])
+        try:
+            answer = await client.request(f"$JS.API.CONSUMER.LIST.{stream}", b"", timeout=5)
+            found: list[dict[str, Any]] = json.loads(answer.data)["consumers"]
+            return found
+        finally:
+            await client.close()
+
     def _running(self) -> Sequence[Node]:
         return [node for node in self.nodes if node.running]
 

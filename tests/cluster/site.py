@@ -41,6 +41,12 @@ class Site(Stack):
                 stderr=log,
             )
 
+    def end(self, name: str) -> None:
+        """End a service as an operator would, and wait for that."""
+        service = self.services.pop(name)
+        service.terminate()
+        service.wait(_ENDING)
+
     def log(self, name: str) -> Path:
         """Where a service writes its log."""
         return self.home / f"{name}.log"
