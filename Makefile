@@ -113,7 +113,7 @@ types: setup ## mypy, strict on the packages and inside the tests
 	@set -e; for tests in $(SERVICE_TESTS); do MYPYPATH=$${tests%/tests} $(BIN)/mypy $$tests; done
 
 .PHONY: test
-test: test-unit test-py313 test-contract test-integration test-cluster test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
+test: test-unit test-py313 test-contract test-security test-integration test-cluster test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
 
 # There is a folder of that name, which make would take for something that is done.
 .PHONY: tests
@@ -151,6 +151,14 @@ test-cluster: setup ## qme on three NATS nodes, each of which may be down
 .PHONY: test-chaos
 test-chaos: setup ## the judge of the chaos run, and a short run of it
 	@scripts/group --once chaos $(PYTEST) tests/chaos
+
+.PHONY: test-security
+test-security: setup ## least privilege on a real NATS: each cell of the rights, known attacks, keys, TLS
+	@scripts/group security $(PYTEST) tests/security
+
+.PHONY: rights
+rights: setup ## print the table of rights that docs/deploy/security.md shows
+	@$(BIN)/python -m tests.security.matrix
 
 .PHONY: soak
 soak: setup ## long runs that are no part of a change's checks: three NATS nodes, chaos on them, 200 Slurm jobs under kills

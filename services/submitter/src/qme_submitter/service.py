@@ -24,7 +24,7 @@ from qme.contracts.messages import (
     Results,
     Target,
 )
-from qme.contracts.subjects import ADMIN_VERBS, VERBS, api_subject, untoken
+from qme.contracts.subjects import ADMIN_VERBS, DASHBOARD, VERBS, api_subject, untoken
 from qme.errors import BusUnavailable, InvalidRequest, NotPermitted, QmeError, from_wire, to_wire
 from qme.observe.metrics import SubmitterMetrics
 from qme_submitter.accept import Acceptor
@@ -35,8 +35,6 @@ from qme_submitter.explain import explain
 from qme_submitter.registry import Registry
 
 NAME = "qme-submitter"
-#: a user whose name begins so asks on behalf of a person, whom each request has to name
-DASHBOARD = "dash-"
 #: targets of one request that are worked on at the same time
 TOGETHER = 32
 

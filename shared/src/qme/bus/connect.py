@@ -11,7 +11,6 @@ import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ async def connect(
 
 
 def read_credentials(path: Path) -> Credentials:
-    """Read a credentials file: JSON with user and password, a user's nkey seed, or a NATS .creds file.
+    """Read a credentials file: JSON with user and seed or password, a user's nkey seed, or a NATS .creds file.
 
     ``"owner": "self"`` in the JSON marks the embedded stack's: they go to a server of our own account only.
     Raises SettingsError for one that others may read, or that is none of the three.
@@ -84,31 +83,30 @@ def read_credentials(path: Path) -> Credentials:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the credentials in {path} can't be read: {error}") from error
     if text.startswith("{"):
-        return _password(path, text)
+        return _named(path, text)
     if _SEED.match(text):
-        _needs_nkeys(path)
         return Credentials({"nkeys_seed_str": text})
     if _JWT in text:
-        _needs_nkeys(path)
         return Credentials(
             {"user_credentials": str(path)}
         )  # read again at every connection: it may be renewed
     raise SettingsError(
-        f"the credentials in {path} are neither JSON with user and password, nor an nkey seed, nor a .creds file"
+        f"the credentials in {path} are neither JSON with user and seed or password, nor a seed, nor a .creds file"
     )
 
 
-def _password(path: Path, text: str) -> Credentials:
+def _named(path: Path, text: str) -> Credentials:
     try:
         found = json.loads(text)
-        user, password = found["user"], found["password"]
+        user, secret = found["user"], found["seed"] if "seed" in found else found["password"]
     except (ValueError, KeyError) as error:
-        raise SettingsError(f'the credentials in {path} must be {{"user": …, "password": …}}') from error
-    if not (isinstance(user, str) and isinstance(password, str) and user):
-        raise SettingsError(f"user and password in {path} must be text")
-    return Credentials({"user": user, "password": password}, user, own=found.get("owner") == "self")
-
-
-def _needs_nkeys(path: Path) -> None:
-    if find_spec("nkeys") is None:
-        raise SettingsError(f"the credentials in {path} need a further package: pip install 'nats-py[nkeys]'")
+        raise SettingsError(
+            f'the credentials in {path} must be {{"user": …, "seed": …}} or {{"user": …, "password": …}}'
+        ) from error
+    if not (isinstance(user, str) and isinstance(secret, str) and user):
+        raise SettingsError(f"user and seed or password in {path} must be text")
+    if "seed" in found:
+        if not _SEED.match(secret):
+            raise SettingsError(f"the seed in {path} is none of a user's")
+        return Credentials({"nkeys_seed_str": secret}, user)
+    return Credentials({"user": user, "password": secret}, user, own=found.get("owner") == "self")

@@ -47,6 +47,7 @@ VERBS = {
     "export": Entry("history", "write records as JSON lines"),
     "match": Entry("executors", "explain which executor would take a command"),
     "executors": Entry("executors", "list executors and their workers; forget, approve"),
+    "auth": Entry("auth", "who may use a site's bus: add, revoke, show"),
     "config": Entry("config", "show or change settings"),
     "worker": Entry("stack", "run an executor's worker", service=True),
     "up": Entry("stack", "start the local stack"),

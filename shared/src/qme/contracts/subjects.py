@@ -25,6 +25,10 @@ BUCKET_CONTROL = "qme_control"
 
 VERBS = ("submit", "cancel", "rerun", "clear", "match")
 ADMIN_VERBS = ("cancel", "rerun", "clear", "forget", "approve")
+#: what a dashboard asks for on behalf of the person in front of it
+BEHALF_VERBS = ADMIN_VERBS[:3]
+#: names of dashboards begin so; they have to name the person whom they ask for
+DASHBOARD = "dash-"
 
 _PLAIN = re.compile(r"[a-z0-9_-]{1,48}\Z")
 _EXECUTOR = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
@@ -162,12 +166,16 @@ def inbox(user: str) -> str:
     return f"_INBOX_{user}"
 
 
+#: begins the reply subject of a request from another account, made by the server; it refuses clients who name one
+CROSSED = "_R_."
+
+
 def reply_is_own(subject: str, reply: str) -> bool:
-    """Tell whether a request asks for its answer in the requester's own inbox.
+    """Tell whether a request asks for its answer in the requester's own inbox, or outside of this account.
 
     NATS does not check reply subjects: without this rule anybody could make a service write into ``$KV`` or the queue.
     """
-    return reply.startswith(inbox(requester(subject)) + ".")
+    return reply.startswith((inbox(requester(subject)) + ".", CROSSED))
 
 
 # -- output and events -----------------------------------------------------------------------------------------------

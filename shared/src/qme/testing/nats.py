@@ -37,6 +37,7 @@ class NatsServer:
 
     `users` are further entries of the account, in NATS's configuration syntax; `extra` are further top-level lines,
     `store` further settings of its JetStream, `account` the account's limits there.
+    `include` names a file, relative to `folder`, that has all accounts: then there is no user who may do everything.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class NatsServer:
         *,
         users: str = "",
         extra: str = "",
+        include: str | None = None,
         jetstream: bool = True,
         store: str = "",
         account: str = "enabled",
@@ -53,7 +55,7 @@ class NatsServer:
         self.folder = folder
         self.config = folder / "nats.conf"
         self.port = -1
-        self._users, self._extra, self._jetstream = users, extra, jetstream
+        self._users, self._extra, self._include, self._jetstream = users, extra, include, jetstream
         self._store, self._account = store, account
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -92,17 +94,17 @@ class NatsServer:
 
     def pause(self) -> None:
         """Freeze it: its connections stay open and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let a frozen server go on."""
-        self._signal(signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
     def reload(self, users: str) -> None:
         """Change the account's further users while it runs."""
         self._users = users
         self._configure()
-        self._signal(signal.SIGHUP)
+        self.send(signal.SIGHUP)
 
     def __enter__(self) -> NatsServer:
         self.start()
@@ -119,12 +121,16 @@ class NatsServer:
             f'jetstream {{ store_dir: "{self.folder}/jetstream", {self._store} }}' if self._jetstream else ""
         )
         account = f"jetstream: {self._account}" if self._jetstream else ""
+        accounts = (
+            f'include "{self._include}"\n'
+            if self._include
+            else f"accounts {{ QME {{ {account}\n"
+            f'users = [\n{{ user: {USER}, password: "{PASSWORD}" }}\n{self._users}\n] }} }}\n'
+        )
         self.config.write_text(
             f"host: 127.0.0.1\nport: {self.port}\n"
             f'ports_file_dir: "{self.folder}"\n'
-            f"{store}\n{self._extra}\n"
-            f"accounts {{ QME {{ {account}\n"
-            f'users = [\n{{ user: {USER}, password: "{PASSWORD}" }}\n{self._users}\n] }} }}\n'
+            f"{store}\n{self._extra}\n{accounts}"
         )
 
     def _listens(self) -> bool:
@@ -138,11 +144,12 @@ class NatsServer:
             return talk.recv(4) == b"INFO"
         return False
 
-    def _signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it, where it runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
     def _end(self, number: signal.Signals) -> None:
-        self._signal(number)
+        self.send(number)
         if self._process is not None:
             self._process.wait(_START)

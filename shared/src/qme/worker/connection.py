@@ -39,11 +39,15 @@ async def open_bus(settings: Settings, name: str) -> Bus:
     return await _patiently("the bus", lambda: connect(settings, url=url, creds=creds, name=name))
 
 
-async def ready(bus: Bus) -> None:
+async def ready(bus: Bus, executor: str, pool: str) -> None:
     """Wait until the streams exist that a worker reads and writes. Raises NotPermitted."""
     needed = {subjects.LOGS: "qme.logs.none"}
-    for bucket in (subjects.BUCKET_EXECUTORS, subjects.BUCKET_SPECS, subjects.BUCKET_TASKS):
-        needed[subjects.bucket_stream(bucket)] = subjects.bucket_subject(bucket, "none")
+    for bucket, key in (
+        (subjects.BUCKET_EXECUTORS, subjects.definition_key(executor, pool)),
+        (subjects.BUCKET_SPECS, f"{executor}.{pool}.none"),
+        (subjects.BUCKET_TASKS, f"{executor}.{pool}.none"),
+    ):
+        needed[subjects.bucket_stream(bucket)] = subjects.bucket_subject(bucket, key)
     for stream, subject in needed.items():
         await _patiently(f"a submitter to set up {stream}", partial(bus.last, stream, subject))
 

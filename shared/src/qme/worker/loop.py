@@ -48,7 +48,7 @@ class Worker:
     async def run(self) -> None:
         """Work for ever. Cancelling this hands over: commands go on, the next worker on this spool takes them up."""
         context = self._context
-        await ready(context.bus)
+        await ready(context.bus, context.executor.name, context.pool)
         await context.keeper.connect()
         await context.executor.open()
         log.info("worker.ready", worker=context.worker, pool=context.pool, slots=context.slots)

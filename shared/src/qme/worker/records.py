@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from qme.bus.kv import Bucket, Entry
+from qme.bus.kv import Bucket, Corrupt, Entry, Removed
 from qme.bus.port import Bus
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec, event_headers
-from qme.errors import BusUnavailable, Conflict, NotFound, NotPermitted
+from qme.errors import BusUnavailable, Conflict, NotFound, NotPermitted, RecordCorrupt
 from qme.executor.attempts import AttemptDir
 from qme.lifecycle import Claimed, Event, Returned, advance
 from qme.observe.logging import get_logger
@@ -30,6 +30,8 @@ log = get_logger(__name__)
 
 #: seconds before a write that the bus did not take is tried again, doubling up to the longest
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+#: seconds until a spec that no replica has shown counts as gone
+SPEC_PATIENCE = 60.0
 
 T = TypeVar("T")
 RecordEntry = Entry[TaskRecord]
@@ -54,9 +56,31 @@ class Records:
         return await self.tasks.get(str(key), leader=leader)
 
     async def spec(self, key: TaskKey) -> TaskSpec | None:
-        """Read what was submitted; a replica that is behind is not believed when it knows nothing."""
-        found = await self._specs.get(str(key)) or await self._specs.get(str(key), leader=True)
+        """Read what was submitted; a replica that is behind is not believed when it knows nothing.
+
+        The leader answers for all specs or none, so a worker may have no right to ask it: then it asks the replicas
+        until one has the spec, or `SPEC_PATIENCE` is over.
+        """
+        found = await self._specs.get(str(key))
+        if found is None:
+            try:
+                found = await self._specs.get(str(key), leader=True)
+            except NotPermitted:
+                found = await self._spec_of_replicas(key)
         return found.value if found else None
+
+    async def _spec_of_replicas(self, key: TaskKey) -> Entry[TaskSpec] | None:
+        clock = asyncio.get_running_loop().time
+        until = clock() + SPEC_PATIENCE
+        while True:
+            seen = await self._specs.look(str(key))
+            if isinstance(seen, Entry):
+                return seen
+            if isinstance(seen, Corrupt):
+                raise RecordCorrupt(seen.problem)
+            if isinstance(seen, Removed) or clock() > until:
+                return None
+            await asyncio.sleep(FIRST_PAUSE)
 
     async def write(self, key: TaskKey, revision: int, record: TaskRecord) -> RecordEntry:
         """Write a record at a revision, once. Raises Conflict; BusUnavailable: nobody knows if it was written."""
