@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from qme.bus import connect as connecting
 from qme.bus.connect import connect, read_credentials
 from qme.errors import BusUnavailable, NotPermitted, SettingsError
 from qme.settings import Settings
@@ -127,25 +126,18 @@ def test_credentials_that_others_may_read_are_refused(tmp_path: Path, mode: int)
         read_credentials(creds)
 
 
-def test_the_three_forms_of_credentials_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_forms_of_credentials_are_told_apart(tmp_path: Path):
     """By content, not by name."""
-    monkeypatch.setattr(connecting, "find_spec", lambda name: object())
     password = read_credentials(
         secret(tmp_path / "a", '\n{"user": "Jane Doe", "password": "p", "note": 1}\n')
     )
     assert (password.user, password.login) == ("Jane Doe", {"user": "Jane Doe", "password": "p"})
     seed = read_credentials(secret(tmp_path / "b", SEED + "\n"))
     assert (seed.user, seed.login) == (None, {"nkeys_seed_str": SEED})
+    named = read_credentials(secret(tmp_path / "d", json.dumps({"user": "jane", "seed": SEED})))
+    assert (named.user, named.login) == ("jane", {"nkeys_seed_str": SEED})
     creds = read_credentials(secret(tmp_path / "c", CREDS))
     assert (creds.user, creds.login) == (None, {"user_credentials": str(tmp_path / "c")})
-
-
-def test_keys_without_their_package_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Nkeys and JWTs need a further package."""
-    monkeypatch.setattr(connecting, "find_spec", lambda name: None)
-    for text in (SEED, CREDS):
-        with pytest.raises(SettingsError, match=r"nats-py\[nkeys\]"):
-            read_credentials(secret(tmp_path / "c", text))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +151,8 @@ def test_keys_without_their_package_say_what_to_install(tmp_path: Path, monkeypa
         "[1]",
         "SUAB",
         '{"user": "", "password": ""}',
+        '{"user": "a", "seed": "secret"}',
+        '{"user": "a", "seed": 1}',
     ],
 )
 def test_what_is_no_credentials_file_is_refused_without_its_content(tmp_path: Path, text: str):
