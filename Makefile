@@ -189,6 +189,12 @@ chaos: setup ## 10,000 tasks while everything is killed: make chaos [TASKS=10000
 	@$(BIN)/python -m tests.chaos --tasks $(or $(TASKS),10000) --minutes $(or $(MINUTES),12) \
 		--nodes $(or $(NODES),1) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
+.PHONY: screenshots
+screenshots: setup ## draw every page of the dashboard into docs/img
+	@scripts/need chromium chromium
+	@$(NEED_SLURM)
+	@$(BIN)/python -m tests.dashboard.screenshots docs/img
+
 .PHONY: bench
 bench: setup ## what qme adds to a command: the time of `qme run true`, step by step, on the local stack
 	@$(BIN)/python benchmarks/run_split.py

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from tests.dashboard.browsing import CHROMIUM
 from tests.dashboard.conftest import PATIENCE, Dashboard
 
 from qme import Queue
@@ -22,13 +22,11 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
-    program = shutil.which("chromium")
-    if program is None:
+    if CHROMIUM["executable_path"] is None:
         pytest.skip("no chromium: apt-get install chromium")
     expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
-        # As root it starts without its sandbox only; it is shown nothing but our own pages.
-        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        running = playwright.chromium.launch(**CHROMIUM)
         yield running
         running.close()
 

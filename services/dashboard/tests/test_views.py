@@ -69,14 +69,12 @@ def test_shell_shows_the_command_first() -> None:
     }  # fmt: skip
 
 
+FAILED = {"elements": "3", "state": "FAILED", "outcome": "failed", "returncode": 1, "node": "c1"}
+
+
 def test_slurm_shows_job_state_and_the_elements_that_failed() -> None:
     """Job, Slurm's own words and the counts of an array."""
-    array = {
-        "total": 3,
-        "success": 2,
-        "failed": 1,
-        "elements": {"12_3": {"state": "FAILED", "returncode": 1}},
-    }
+    array = {"total": 3, "success": 2, "failed": 1, "groups": [FAILED]}
     data = {"jobid": "12", "slurm_state": "FAILED", "slurm_reason": "NonZeroExitCode", "partition": "normal"}
     shown, ui = page("slurm", {**data, "nodes": "c1", "array": array, "restarts": 2}), Ui()
     slurm.view(ui, shown)
@@ -89,7 +87,7 @@ def test_slurm_shows_job_state_and_the_elements_that_failed() -> None:
         ("success", 2),
         ("failed", 1),
     ]
-    assert ("dataframe", ([{"element": "12_3", "state": "FAILED", "returncode": 1}],)) in ui.drawn
+    assert ("dataframe", ([FAILED],)) in ui.drawn
     assert ("badge", ("restarted 2 times by Slurm",)) in ui.drawn
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from qme.contracts.executors import ActionInfo
 from qme.contracts.messages import Target
 from qme.contracts.tasks import TaskRecord
 from qme.errors import QmeError
@@ -81,30 +82,41 @@ def _submit(command: str, record: TaskRecord) -> None:
         parts.stash([Done(record.uid, ok=False, said=error.message)])
 
 
-def act(record: TaskRecord, name: str, changes: bool) -> None:
+def act(record: TaskRecord, info: ActionInfo) -> None:
     """Run an action of a task; one that changes something is asked for first."""
-    who = parts.person()
 
-    @st.dialog(f"{name}", width="large")
+    @st.dialog(info.name, width="large")
     def show() -> None:
         st.code(f"{record.uid}  {record.command}", language=None, wrap_lines=True)
-        if changes and not st.session_state.get("act-confirmed"):
-            st.button(f"Run {plain(name)}", type="primary", key="act-confirm", on_click=_confirm)
-            return
-        st.session_state.pop("act-confirmed", None)
-        try:
-            with st.spinner("asking the worker…"):
-                answer = parts.hub().call(lambda client: deeds.act(client, who, record.uuid, name, {}))
-        except QmeError as error:
-            st.error(plain(error.message))
-            return
-        if isinstance(answer, str):
-            st.code(answer or "(nothing)", language=None, wrap_lines=True)
-        else:
-            st.json(answer)
+        if info.help:
+            st.caption(plain(info.help))
+        said = st.text_input("Arguments", key="act-arguments", placeholder="name=value, usually none")
+        if (
+            st.button("Run" if info.changes else "Run again", type="primary", key="act-run")
+            or not info.changes
+        ):
+            _answer(record, info.name, said)
 
     show()
 
 
-def _confirm() -> None:
-    st.session_state["act-confirmed"] = True
+def _answer(record: TaskRecord, name: str, said: str) -> None:
+    who = parts.person()
+    try:
+        args = dict(_argument(word) for word in shlex.split(said))
+        with st.spinner("asking the worker…"):
+            answer = parts.hub().call(lambda client: deeds.act(client, who, record.uuid, name, args))
+    except (QmeError, ValueError) as error:
+        st.error(plain(str(error)))
+        return
+    if isinstance(answer, str):
+        st.code(answer or "(nothing)", language=None, wrap_lines=True)
+    else:
+        st.json(answer)
+
+
+def _argument(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise ValueError(f"{word}: say name=value")
+    return name, value

@@ -132,7 +132,7 @@ def _failures() -> None:
         column_config={
             "id": st.column_config.ButtonColumn("id", key="failure-open", width=100, type="tertiary"),
             "when": st.column_config.DatetimeColumn("when", format="distance", width=120),
-            "exit": st.column_config.NumberColumn("exit", width=50),
+            "exit": st.column_config.TextColumn("exit", width=50),
         },
         alt="recent failures",
     )
@@ -146,7 +146,7 @@ def _failure(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": short(row["uid"]),
         "state": parts.state_of(row),
-        "exit": row["returncode"],
+        "exit": "" if row["returncode"] is None else str(row["returncode"]),
         "command": row["command"],
         "last line of stderr": row["complaint"] or row["reason"] or "",
         "user": row["user"],

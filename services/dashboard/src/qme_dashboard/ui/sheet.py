@@ -92,7 +92,7 @@ class Sheet:
             if len(attempts) > 1:
                 attempt = st.selectbox("Attempt", attempts, key="attempt", width=90) or record.attempt
             find = st.text_input(
-                "Find", key="find", live=True, type="search", placeholder="in the output", width=200
+                "Find", key="find", live=True, type="search", placeholder="in the output", width=150
             )
             follow = st.toggle("Follow", value=not record.ended, key="follow", help="Stay at the end")
         self._log(stream or STREAMS[0], attempt, find or "", follow)
@@ -143,7 +143,7 @@ def _bar(one: timeline.Stretch, whole: float) -> str:
     label = f"{one.what} {span(one.seconds)}" + ("" if one.what == "waited" else f", {one.how}")
     return (
         f'<div style="margin:3px 0"><div style="height:7px;width:{share:.1f}%;min-width:4px;border-radius:4px;'
-        f'background:{colour}"></div><span style="opacity:.8">{one.attempt}: {html.escape(label)}</span></div>'
+        f'background:{colour}"></div><span style="opacity:.8">attempt {one.attempt} {html.escape(label)}</span></div>'
     )
 
 

@@ -106,7 +106,7 @@ def _line(row: dict[str, Any], leave_out: tuple[str, ...]) -> dict[str, Any]:
     line = {
         "id": short(row["uid"]),
         "state": parts.state_of(row),
-        "exit": row["returncode"],
+        "exit": "" if row["returncode"] is None else str(row["returncode"]),
         "command": row["command"],
         "executor": row["executor"],
         "user": row["user"],
@@ -122,11 +122,11 @@ def _columns(open_key: str) -> dict[str, Any]:
     return {
         "id": config.ButtonColumn("id", key=open_key, width=88, type="tertiary", help="Opens the task"),
         "state": config.TextColumn("state", width=105),
-        "command": config.TextColumn("command", width=330),
+        "command": config.TextColumn("command", width=300),
         "executor": config.TextColumn("executor", width=70),
         "user": config.TextColumn("user", width=70),
         "created": config.DatetimeColumn("created", format="distance", width=105),
         "ran": config.TextColumn("ran", width=68),
-        "exit": config.NumberColumn("exit", width=50),
+        "exit": config.TextColumn("exit", width=50),
         "attempt": config.NumberColumn("try", width=45, help="Which attempt"),
     }

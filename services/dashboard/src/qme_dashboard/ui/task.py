@@ -6,7 +6,7 @@ import streamlit as st
 
 from qme.client import AsyncClient
 from qme.client.api import Change
-from qme.contracts.executors import Definition
+from qme.contracts.executors import ActionInfo, Definition
 from qme.contracts.messages import Target
 from qme.contracts.tasks import TaskRecord
 from qme.errors import QmeError
@@ -19,6 +19,8 @@ from qme_dashboard.words import plain, short
 
 #: actions that have buttons of their own, or are what the page shows anyhow
 _SHOWN_ANYHOW = frozenset({"cancel", "output", "error", "outputs"})
+#: actions that tell what the page can't: each element of an array has output of its own
+_OF_ELEMENTS = frozenset({"output", "error"})
 
 
 def page(executor: str, uid: str) -> None:
@@ -97,15 +99,22 @@ def _buttons(record: TaskRecord) -> None:
                 dialogs.confirm("clear", target, [row])
         elif st.button("Cancel", icon=":material/cancel:", key="cancel", disabled=off):
             dialogs.confirm("cancel", target, [row])
-        definition = _definition(record)
-        for info in definition.actions if definition is not None else ():
-            if info.name in _SHOWN_ANYHOW:
-                continue
-            if st.button(plain(info.name), key=f"act-{info.name}", help=plain(info.help), type="tertiary",
-                         disabled=info.changes and off):  # fmt: skip
-                dialogs.act(record, info.name, info.changes)
+        for info in _offered(record):
+            label, off_here = plain(info.name), info.changes and off
+            if st.button(
+                label, key=f"act-{info.name}", help=plain(info.help), type="tertiary", disabled=off_here
+            ):
+                dialogs.act(record, info)
         if off:
             parts.read_only_note()
+
+
+def _offered(record: TaskRecord) -> list[ActionInfo]:
+    """List the executor's own actions that make sense now: what has ended is not changed, but rerun."""
+    definition = _definition(record)
+    shown = _SHOWN_ANYHOW - (_OF_ELEMENTS if "array" in record.data else frozenset())
+    offered = definition.actions if definition is not None else ()
+    return [info for info in offered if info.name not in shown and not (info.changes and record.ended)]
 
 
 def _trail(record: TaskRecord) -> None:

@@ -41,18 +41,22 @@ def view(ui: Any, task: Any) -> None:
 
 
 def _array(ui: Any, array: Any) -> None:
-    """Draw how the elements of an array stand, and those that ended badly."""
+    """Draw how the elements of an array stand: their numbers, and those that stand alike as one line."""
     if not isinstance(array, dict):
         return
-    counts = {name: number for name, number in array.items() if isinstance(number, int)}
+    counts = {
+        name: number for name, number in array.items() if isinstance(number, int) and name != "left_out"
+    }
     with ui.container(horizontal=True):
         for name, number in counts.items():
             ui.metric(name, number, border=True, width=110)
-    elements = array.get("elements")
-    if isinstance(elements, dict) and elements:
-        rows = [{"element": name, **one} for name, one in elements.items() if isinstance(one, dict)]
-        ui.caption("Elements that ended badly")
+    groups = array.get("groups")
+    rows = [group for group in groups if isinstance(group, dict)] if isinstance(groups, list) else []
+    if rows:
         ui.dataframe(rows, hide_index=True, height="content" if len(rows) < 8 else 260)
+    if array.get("left_out"):
+        ui.caption(f"{array['left_out']} more elements have no room in the record.")
+    ui.caption("Each element has output of its own: the action output with element=N shows it.")
 
 
 def _colour(state: str) -> str:
