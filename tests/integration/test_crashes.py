@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +50,41 @@ def test_kill_9_while_a_command_runs(victim: str, fragile: Stack, tmp_path: Path
     assert fragile.ok("logs", uid) == "begun\nended\n"
     assert len(marks.read_text().split()) == 1
     assert fragile.record(uid)["attempt"] == 1
+
+
+#: `qme` that dies with the reply to its submission in hand, or just before it asks
+DYING_CLIENT = """
+import os, signal, sys
+from qme.bus.jetstream import JetStreamBus
+from qme.cli import main
+ask = JetStreamBus.request
+async def request(self, subject, data, **options):
+    submits = subject.endswith(".submit")
+    if submits and sys.argv[1] == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    answer = await ask(self, subject, data, **options)
+    if submits:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+JetStreamBus.request = request
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_kill_9_of_a_client_before_it_prints_the_id(when: str, fragile: Stack, tmp_path: Path) -> None:
+    """Submitted again under the same key it is the same task, run once, whether the first one got through or not."""
+    marks = tmp_path / "marks"
+    submit = ("submit", "--key", f"once-{when}", "sh", "-c", f"echo x >> {marks}")
+    argv = [sys.executable, "-c", DYING_CLIENT, when, *submit]
+    died = subprocess.run(
+        argv, env=fragile.env, cwd=fragile.home, capture_output=True, timeout=60, check=False
+    )
+    assert (died.returncode, died.stdout) == (-signal.SIGKILL, b"")
+    uid = fragile.ok(*submit).strip()
+    assert fragile.qme("wait", uid, "--timeout", "40").returncode == 0
+    assert fragile.ok(*submit).strip() == uid
+    assert marks.read_text() == "x\n"
 
 
 def test_kill_9_of_everything_at_once(fragile: Stack, tmp_path: Path) -> None:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.integration.nats_server import NatsServer
-from tests.integration.test_worker_killed import start, stop
-from tests.unit.worker.lab import USER, Lab, until
+from tests.integration.standing import Site, standing
+from tests.integration.test_worker_killed import stop
+from tests.unit.worker.lab import Lab, until
 
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import Outcome, RetryPolicy, Status, TaskRecord
+from qme.contracts.tasks import Outcome, RetryPolicy, Status
 from qme.errors import QmeError
-from qme_submitter.process import Submitter
 
 pytestmark = [
     pytest.mark.nats,
@@ -26,73 +21,11 @@ pytestmark = [
 ]
 
 
-class Site:
-    """A server whose store can be put back, a submitter that stays, and workers."""
-
-    def __init__(self, folder: Path, server: NatsServer, lab: Lab) -> None:
-        self.server = server
-        self.lab = lab
-        self._store = folder / "nats" / "js"
-        self._kept = folder / "kept"
-
-    async def keep(self) -> None:
-        """Remember the store as it is now."""
-        self.server.kill()
-        shutil.copytree(self._store, self._kept)
-        await self.server.start()
-
-    async def set_back(self) -> None:
-        """Let the server go on from the store that was remembered, or from none."""
-        self.server.kill()
-        shutil.rmtree(self._store)
-        if self._kept.exists():
-            shutil.copytree(self._kept, self._store)
-        await self.server.start()
-
-    def worker(self) -> subprocess.Popen[bytes]:
-        """Start a worker."""
-        return start(self.server, self.lab, "never")
-
-    async def submit_gated(self) -> tuple[TaskKey, Path]:
-        """Submit a command that counts its starts and ends when a file appears."""
-        gate = self.lab.home / "gate"
-        key = await self.lab.submit_marked(f"until [ -e {gate} ]; do sleep 0.1; done; exit 3")
-        return key, gate
-
-    async def record(self, key: TaskKey) -> TaskRecord | None:
-        """Read a record, which may be gone."""
-        entry = await self.lab.records.get(str(key), leader=True)
-        return entry.value if entry else None
-
-
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """A bus, set up by a submitter that runs all the time."""
-    server = NatsServer(tmp_path / "nats")
-    await server.start()
-    bus = await server.connect(USER)
-    lab = Lab(None, bus, tmp_path)
-    async with _submitter(server, lab):
-        await lab.set_up()
-        yield Site(tmp_path, server, lab)
-        await lab.clean_up()
-    await bus.close()
-    server.kill()
-
-
-@asynccontextmanager
-async def _submitter(server: NatsServer, lab: Lab) -> AsyncIterator[None]:
-    bus = await server.connect("submitter")
-    quick = replace(lab.settings, janitor_interval=0.5, janitor_grace=0.5)
-    stop_it, ready = asyncio.Event(), asyncio.Event()
-    running = asyncio.create_task(Submitter(bus, quick).run(stop_it, ready))
-    try:
-        await asyncio.wait_for(ready.wait(), 20)
-        yield
-    finally:
-        stop_it.set()
-        await asyncio.wait_for(running, 20)
-        await bus.close()
+    async with standing(tmp_path) as one:
+        yield one
 
 
 async def test_claims_that_the_bus_forgot(site: Site) -> None:
