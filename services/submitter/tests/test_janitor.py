@@ -59,6 +59,25 @@ async def test_a_record_without_its_message_gets_one_after_the_grace(world: Worl
     assert metrics == 1.0
 
 
+async def test_a_message_is_missed_whatever_the_clocks_say(world: World) -> None:
+    """Released by a submitter two hours ahead, or seen by a janitor whose clock was set back by two hours since."""
+    ahead = await world.submitter()
+    later(ahead, 7200)
+    await ahead.acceptor.accept(first := submission("true"), "ann")
+    one, second = await accepted(world)
+    await world.lose_message(place(first))
+    await one.janitor.look()
+    later(one, 10)
+    await one.janitor.look()
+    assert sorted(await world.queue()) == sorted((first.uuid, second.uuid))
+    later(one, 7200)
+    await one.janitor.look()
+    await world.lose_message(place(second))
+    later(one, 0)
+    await one.janitor.look()
+    assert sorted(await world.queue()) == sorted((first.uuid, second.uuid))
+
+
 async def test_a_message_that_is_there_is_left_alone_however_long(world: World) -> None:
     """A task may wait for its worker for days."""
     one, task = await accepted(world)

@@ -53,3 +53,10 @@ def test_what_was_exported_stays() -> None:
     assert event.data == {"a": 1, "b": 2, "returncode": 143}
     assert (event.attempt, event.reason) == (2, "cancelled by ann: enough")
     assert (event.started, event.at) == (datetime.fromtimestamp(1.0, UTC), datetime.fromtimestamp(2.0, UTC))
+
+
+def test_an_end_is_never_before_its_start() -> None:
+    """Whoever subtracts the two finds no negative time where the clock was set back while the command ran."""
+    back = Exit(0, 0.1, 0.1, 100, started=7200.0, finished=5.0)
+    end = judge(1, Result(0), back, None, {}, NOW)
+    assert end.started == end.at == datetime.fromtimestamp(7200.0, UTC)

@@ -23,7 +23,7 @@ from qme.observe.logging import get_logger
 from qme.observe.metrics import SubmitterMetrics
 from qme_submitter.buckets import Buckets
 from qme_submitter.changes import Changes
-from qme_submitter.judgement import Apply, NeedsMessage, Wait, duty, pause
+from qme_submitter.judgement import LONGEST_PAUSE, Apply, NeedsMessage, Wait, duty, pause
 from qme_submitter.lease import Lease
 from qme_submitter.orphans import Orphans
 from qme_submitter.retention import Retention
@@ -43,6 +43,10 @@ class _Open:
 
     at: float
     since: float | None = None
+
+    def is_stranded(self, now: float) -> bool:
+        """Tell whether the clock was set back so far that its time would not come for long."""
+        return self.since is not None and self.at > now + LONGEST_PAUSE
 
 
 class Janitor:
@@ -152,8 +156,9 @@ class Janitor:
         now = self._buckets.clock()
         match duty(record, now):
             case NeedsMessage(since=since):
-                waited = now.timestamp() - since.timestamp()
-                self._open[key] = _Open(since.timestamp() + max(waited, self._grace), since.timestamp())
+                # Another machine's clock, or ours before it was set back, may say that it was only just released.
+                begun = min(since, now).timestamp()
+                self._open[key] = _Open(max(begun + self._grace, now.timestamp()), begun)
             case Wait(until=until):
                 self._open[key] = _Open(until.timestamp())
             case Apply():
@@ -164,7 +169,7 @@ class Janitor:
     # -- what to do ----------------------------------------------------------------------------------------------------
     async def _mend_due(self) -> None:
         now = self._buckets.clock().timestamp()
-        due = {key: one for key, one in self._open.items() if one.at <= now}
+        due = {key: one for key, one in self._open.items() if one.at <= now or one.is_stranded(now)}
         if not due:
             return
         queued: Iterable[str] = ()
@@ -174,7 +179,8 @@ class Janitor:
         broken = []
         for key, one in due.items():
             if one.since is not None and queue_subject(TaskKey.parse(key)) in queued:
-                self._open[key] = _Open(now + pause(now - one.since, self._grace), one.since)
+                since = min(one.since, now)
+                self._open[key] = _Open(now + pause(now - since, self._grace), since)
             else:
                 broken.append(key)
         for start in range(0, len(broken), TOGETHER):

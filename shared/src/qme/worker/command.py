@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from qme.contracts.tasks import TaskRecord
-from qme.executor.attempts import AttemptDir, Exit
+from qme.executor.attempts import AttemptDir, Exit, Token
 from qme.executor.base import CommandLost, EndReason
 from qme.executor.commands import AlreadyStarted, Expired, Keeper, KeeperError, Lost, Started
 from qme.executor.environment import build_environment
@@ -118,8 +118,7 @@ class Command:
 
     async def _limit(self, timeout: float, grace: float) -> None:
         token = self.folder.read_token()
-        ran = time.time() - token.started if token and token.started else 0.0
-        await asyncio.sleep(min(max(timeout - ran, 0.0), timeout))
+        await asyncio.sleep(min(max(timeout - _ran(token), 0.0), timeout) if token else timeout)
         await self.end("timeout", grace)
 
     async def end(self, reason: EndReason, grace: float) -> None:
@@ -132,6 +131,13 @@ class Command:
             log.warning(
                 "command.left_running", pids=left, problem="processes of another user can't be signalled"
             )
+
+
+def _ran(token: Token) -> float:
+    """Tell for how long a command has run: by the kernel's count since boot, which no change of the clock moves."""
+    if token.start_time is not None:
+        return uptime() - token.start_time / os.sysconf("SC_CLK_TCK")
+    return time.time() - token.started if token.started else 0.0
 
 
 async def _patiently(what: str, ask: Callable[[], Awaitable[T]]) -> T:

@@ -48,5 +48,8 @@ def judge(
     if result.returncode is not None:
         data["returncode"] = result.returncode
     started = result.started or (datetime.fromtimestamp(code.started, UTC) if code else None)
-    finished = result.finished or (datetime.fromtimestamp(code.finished, UTC) if code else now)
+    finished = result.finished or (
+        # Of a clock that was set back meanwhile; nobody who subtracts shall find less than nothing.
+        datetime.fromtimestamp(max(code.finished, code.started), UTC) if code else now
+    )
     return Ended(attempt, outcome, finished, data, reason, started)
