@@ -18,7 +18,7 @@ async def echo(request: Request) -> bytes:
 
 
 async def test_a_request_is_answered(world: World):
-    """The handler gets subject, user token and data, and its bytes come back."""
+    """The handler gets subject, user token, data and headers, and its bytes come back."""
     seen: list[Request] = []
 
     async def handle(request: Request) -> bytes:
@@ -28,10 +28,11 @@ async def test_a_request_is_answered(world: World):
     server = await world.connect("submitter")
     subject = f"qme.api.ann.{world.mark}"
     async with server.serve(world.mark, {f"qme.api.*.{world.mark}": handle}):
-        assert await world.bus.request(subject, b"please", timeout=2) == b"yes"
-    assert [(request.subject, request.user, request.data) for request in seen] == [
-        (subject, "ann", b"please")
-    ]
+        said = {"Qme-Said": "softly"}
+        assert await world.bus.request(subject, b"please", timeout=2, headers=said) == b"yes"
+    assert [
+        (request.subject, request.user, request.data, request.headers["Qme-Said"]) for request in seen
+    ] == [(subject, "ann", b"please", "softly")]
 
 
 async def test_a_subject_that_nobody_serves_is_told_at_once(world: World):

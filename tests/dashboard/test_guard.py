@@ -22,7 +22,7 @@ import socket, sys
 host, port = sys.argv[1].split(":")
 talk = socket.create_connection((host, int(port)), 30)
 lines = ["GET /_stcore/stream HTTP/1.1", "Host: " + sys.argv[1], "Upgrade: websocket", "Connection: Upgrade"]
-lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "", ""]
+lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", *sys.argv[2:], "", ""]
 talk.sendall("\r\n".join(lines).encode())
 print(talk.recv(100).split(b"\r\n")[0].decode())
 """
@@ -75,6 +75,19 @@ def test_another_account_with_the_token_is_let_in(dashboard: Dashboard) -> None:
 def test_another_accounts_websocket_is_refused(dashboard: Dashboard) -> None:
     """The pages live on a websocket: it passes the same check."""
     assert " 403 " in as_nobody(_SHAKE, dashboard.url.removeprefix("http://")).stdout
+
+
+@needs_root
+def test_the_printed_address_lets_a_browser_of_another_account_in(dashboard: Dashboard) -> None:
+    """Its token becomes a cookie, which opens pages and websocket."""
+    answer = dashboard.get(f"/tasks?state=lost&token={dashboard.token}")
+    assert (answer.status, answer.headers["location"]) == (303, "/tasks?state=lost")
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    assert as_nobody(_FETCH, f"{dashboard.url}/tasks", f"Cookie={cookie}").stdout.strip() == "200"
+    where = dashboard.url.removeprefix("http://")
+    said = (f"Cookie: {cookie}", f"Origin: {dashboard.url}")
+    assert " 101 " in as_nobody(_SHAKE, where, *said).stdout
+    assert " 403 " in as_nobody(_SHAKE, where, said[0], "Origin: http://evil.example").stdout
 
 
 def test_the_websocket_is_for_our_own_pages(dashboard: Dashboard) -> None:

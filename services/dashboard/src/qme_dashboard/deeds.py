@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from qme.client import AsyncClient, Options
 from qme.contracts.messages import Result, Target
-from qme.errors import InvalidRequest, NotFound, NotPermitted, QmeError, from_wire
+from qme.errors import InvalidRequest, NotPermitted, from_wire
 
 #: tasks that one request may name
 MOST = 500
@@ -23,8 +23,8 @@ READ_ONLY = "this dashboard only shows; `qme start --allow-actions` lets it chan
 class Person:
     """Who asks.
 
-    `may_act`: this dashboard changes things at all. `named`: a proxy said who it is, so that the dashboard has to hold
-    the owner's rule; else the bus does, for the dashboard's own account.
+    `may_act`: this dashboard changes things at all. `named`: a proxy said who it is, and the dashboard asks on that
+    person's behalf; else it asks as the account that it runs as.
     """
 
     name: str
@@ -58,19 +58,15 @@ async def change(
         raise InvalidRequest(f"no such change: {verb!r}; there are {', '.join(VERBS)}")
     if not 0 < len(targets) <= MOST:
         raise InvalidRequest(f"name 1 to {MOST} tasks, not {len(targets)}")
-    refused, kept = await _of_others(client, person, targets)
-    if not kept:
-        return refused
-    admin = person.named
+    control = client.on_behalf(person.name) if person.named else client.control
     match verb:
         case "cancel":
-            why = f"asked by {person.name} in the dashboard"
-            results = await client.control.cancel(kept, reason=why, admin=admin)
+            results = await control.cancel(targets, reason=f"asked by {person.name} in the dashboard")
         case "rerun":
-            results = await client.control.rerun(kept, force=force, admin=admin)
+            results = await control.rerun(targets, force=force)
         case _:
-            results = await client.control.clear(kept, force=force, admin=admin)
-    return [*refused, *(_done(result, _SAID[verb]) for result in results)]
+            results = await control.clear(targets, force=force)
+    return [_done(result, _SAID[verb]) for result in results]
 
 
 async def act(client: AsyncClient, person: Person, uuid: str, name: str, args: Mapping[str, Any]) -> Any:
@@ -82,9 +78,9 @@ async def act(client: AsyncClient, person: Person, uuid: str, name: str, args: M
     if not offered[name].changes and name != "cancel":
         return await client.actions().run(record, name, args)
     _check(person)
-    if person.named and record.user != person.name:
-        raise NotPermitted(f"{record.uid} is {record.user}'s, and you are {person.name}")
-    return await client.actions(admin=person.named).run(record, name, args)
+    if person.named:
+        raise NotPermitted(f"{name} would be asked for as the dashboard's own account; use `qme exec`")
+    return await client.actions().run(record, name, args)
 
 
 async def submit(client: AsyncClient, person: Person, command: str, like: Mapping[str, Any]) -> str:
@@ -106,28 +102,6 @@ async def submit(client: AsyncClient, person: Person, command: str, like: Mappin
 def _check(person: Person) -> None:
     if not person.may_act:
         raise NotPermitted(READ_ONLY)
-
-
-async def _of_others(
-    client: AsyncClient, person: Person, targets: Sequence[Target]
-) -> tuple[list[Done], list[Target]]:
-    """Split off what the person may not touch, where that is ours to hold."""
-    if not person.named:
-        return [], list(targets)
-    refused: list[Done] = []
-    kept: list[Target] = []
-    for target in targets:
-        try:
-            record = await client.records.find(target.uuid, leader=True)
-            if record is None:
-                raise NotFound("there is no such task")
-            if record.user != person.name:
-                raise NotPermitted(f"it is {record.user}'s, and you are {person.name}")
-        except QmeError as error:
-            refused.append(Done(target.uuid, ok=False, said=error.message))
-        else:
-            kept.append(target)
-    return refused, kept
 
 
 def _done(result: Result, said: str) -> Done:

@@ -139,8 +139,12 @@ class JetStreamBus:
         return Pull(self._link, stream, consumer, credit, more)
 
     # -- request and reply -------------------------------------------------------------------------------------------
-    async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:
-        asking = asyncio.create_task(self._link.ask(subject, data, timeout=timeout, patient=True))
+    async def request(
+        self, subject: str, data: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        asking = asyncio.create_task(
+            self._link.ask(subject, data, timeout=timeout, headers=dict(headers or {}), patient=True)
+        )
         try:
             while not (await asyncio.wait((asking,), timeout=PATIENCE))[0]:
                 await self._doubt.voice()

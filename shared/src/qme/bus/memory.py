@@ -145,7 +145,9 @@ class MemoryBus:
         return MemoryPull(self, stream, consumer, credit, more)
 
     # -- request and reply -------------------------------------------------------------------------------------------
-    async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:
+    async def request(
+        self, subject: str, data: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
+    ) -> bytes:
         await self._turn(subject)
         _check_size(data)
         server = self.server
@@ -162,7 +164,7 @@ class MemoryBus:
             async with asyncio.timeout(timeout):
                 for members in groups.values():
                     handler, desk = choice(members)  # noqa: S311 - whichever
-                    await desk.take(handler, subject, reply, data, {})
+                    await desk.take(handler, subject, reply, data, dict(headers or {}))
                 return await answer
         except TimeoutError:
             raise BusUnavailable(f"no answer came on {subject} within {timeout:g} s") from None

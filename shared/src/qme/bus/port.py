@@ -206,7 +206,9 @@ class Bus(Protocol):
         ...
 
     # -- request and reply -------------------------------------------------------------------------------------------
-    async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:
+    async def request(
+        self, subject: str, data: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
+    ) -> bytes:
         """Ask a service and give its answer.
 
         Raises NotFound when nobody serves the subject (at once), BusUnavailable when no answer came within `timeout`

@@ -173,6 +173,10 @@ class AsyncClient:
             return Target(uuid=(await self.records.resolve(task)).uuid)
         return Target(uuid=record.uuid, attempt=record.attempt)
 
+    def on_behalf(self, person: str) -> Control:
+        """Give the control plane as a person has it, for a service that people ask (its login's name says so)."""
+        return Control(self.bus, self.settings, behalf=person)
+
     # -- executors ---------------------------------------------------------------------------------------------------
     async def match(
         self, command: str | Sequence[str], *, executor: str | None = None, pool: str | None = None

@@ -14,6 +14,7 @@ from qme.bus.port import Bus
 from qme.client.submission import new_uuid
 from qme.contracts import subjects
 from qme.contracts.messages import (
+    HEADER_BEHALF,
     MAX_ITEMS,
     MAX_REQUEST,
     CancelTasks,
@@ -44,14 +45,16 @@ class Control:
     """The control plane as one user sees it.
 
     Every request may be repeated as it is: a submission brings its uuid, the others name the attempt that was
-    seen, so a second one answers "already". `admin` asks as an operator, which the bus allows operators only.
+    seen, so a second one answers "already". `admin` asks as an operator, which the bus allows operators only;
+    `behalf` does so for a person, to whose rights the submitters hold it.
     Each method raises what the submitters answered with, or BusUnavailable when none did in time; what concerns
     one task only stands in its `Result`.
     """
 
-    def __init__(self, bus: Bus, settings: Settings) -> None:
+    def __init__(self, bus: Bus, settings: Settings, *, behalf: str | None = None) -> None:
         self._bus = bus
         self._settings = settings
+        self._headers = None if behalf is None else {HEADER_BEHALF: behalf}
 
     async def submit(self, tasks: Iterable[Submission]) -> AsyncIterator[Result]:
         """Submit tasks, in batches that a request can hold; gives each one's result in order, as answers come."""
@@ -124,7 +127,7 @@ class Control:
         return {"id": new_uuid(), "expires": expires, "client": self._settings.host}
 
     async def _ask(self, verb: str, request: Request, reply: type[ReplyT], *, admin: bool = False) -> ReplyT:
-        subject = subjects.api_subject(self._bus.user, verb, admin=admin)
+        subject = subjects.api_subject(self._bus.user, verb, admin=admin or self._headers is not None)
         answer = await self._answer(subject, request.model_dump_json(exclude_defaults=True).encode())
         return decoded(answer, reply)
 
@@ -136,7 +139,8 @@ class Control:
             try:
                 # Two tries fit, so that an answer lost with a dying submitter costs half of the patience.
                 left = begin + patience - clock()
-                return await self._bus.request(subject, data, timeout=min(patience / 2, left))
+                patient = min(patience / 2, left)
+                return await self._bus.request(subject, data, timeout=patient, headers=self._headers)
             except NotFound as error:
                 limit = min(patience, self._settings.publish_retry)
                 if clock() + pause >= begin + limit:
