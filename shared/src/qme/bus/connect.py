@@ -52,11 +52,13 @@ async def connect(
         raise BusUnavailable("no message bus is named; set QME_NATS_URL, or let qme start a local one")
     path = creds or settings.nats_creds
     credentials = read_credentials(path) if path else Credentials({})
+    from qme.bus import tls
     from qme.bus.jetstream import JetStreamBus
 
+    secured = None if credentials.own else tls.context(settings)
     return await JetStreamBus.open(
         [server.strip() for server in url.split(",")],
-        credentials.login,
+        {**credentials.login, **({"tls": secured} if secured else {})},
         user=credentials.user or settings.user,
         name=name,
         connect_timeout=settings.connect_timeout,

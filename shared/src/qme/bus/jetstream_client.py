@@ -7,8 +7,13 @@ connection may take, and closes the old line with good manners: when the other e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from nats.aio.client import Client
+
+
+class Unencrypted(ConnectionError):
+    """Who answers at the address speaks in the clear."""
 
 
 class OneConnection(Client):
@@ -27,6 +32,19 @@ class OneConnection(Client):
         elif transport is not None:
             transport.close()  # type: ignore[no-untyped-call]
         await super()._process_op_err(e)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # Before anything of ours is sent. Who stands in between could leave out of the greeting that TLS is needed.
+        server = self._current_server
+        wanted = "tls" in self.options or (server is not None and server.uri.scheme == "tls")
+        if initial_connection and wanted and not info.get("tls_required"):
+            raise Unencrypted("it offers no TLS, which was asked for, so it is sent nothing")
+        await super()._process_info(info, initial_connection)
+
+    @property
+    def wants_certificate(self) -> bool:
+        """Whether the server greeted us by asking for a certificate; it hangs up on whoever has none."""
+        return bool(self._server_info.get("tls_verify"))
 
     @property
     def address(self) -> str | None:

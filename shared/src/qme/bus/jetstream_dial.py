@@ -14,6 +14,7 @@ from typing import Any
 from nats.errors import Error as NatsError
 
 from qme import redact
+from qme.bus import tls
 from qme.bus.jetstream_client import OneConnection, others_first
 from qme.bus.jetstream_own import OwnClient
 from qme.errors import BusUnavailable, NotPermitted
@@ -73,6 +74,9 @@ async def dial(
         raise BusUnavailable(
             f"the local stack does not answer at {where} ({problem}); `qme status` shows it"
         ) from problem
+    why = tls.explained(problem) if problem else None
+    if why is not None:
+        raise BusUnavailable(f"NATS answers at {where}, but {why}") from problem
     raise BusUnavailable(f"NATS can't be reached at {where} ({problem}); check QME_NATS_URL") from problem
 
 
@@ -91,6 +95,8 @@ async def _try(server: str, options: Mapping[str, Any], timeout: float, own: boo
     except (NatsError, OSError, TimeoutError) as error:
         # nats-py names the last of several reasons only here
         problem = client.last_error or error
+        if isinstance(problem, ConnectionError) and client.wants_certificate:
+            problem = tls.Unproven()
         await quietly_close(client)
         raise _Unusable(problem) from error
     except BaseException:

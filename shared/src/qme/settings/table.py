@@ -83,6 +83,11 @@ class Settings:
     # -- the bus
     nats_url: str | None = optional(SERVERS, "the NATS server; unset: the embedded stack")
     nats_creds: Path | None = optional(PATH, "NATS credentials file")
+    nats_ca: Path | None = optional(
+        PATH, "who may vouch for the NATS server; unset: the system's authorities"
+    )
+    nats_cert: Path | None = optional(PATH, "certificate of ours, for a NATS server that asks for one")
+    nats_key: Path | None = optional(PATH, "the key of nats_cert; unset: in the same file")
     embedded: bool = option(True, BOOLEAN, "start a local stack when nats_url is unset")
     nats_server: Path | None = optional(
         PATH, "nats-server program of the embedded stack; unset: the packaged one"
