@@ -1,4 +1,6 @@
-"""One Slurm for all tests of this folder. Where it is not installed they skip, or fail in CI (root's conftest.py)."""
+"""One Slurm for all tests of this folder, and a local stack on it. Where Slurm is not installed they skip, or fail in
+CI (root's conftest.py).
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,17 @@ from tests.integration.stack import Stack
 from tests.slurm.cluster import Cluster, SlurmMissing
 from tests.slurm.tasks import QUICK, STRAY
 
+#: Clients give up on a controller after 10 s by default; four are enough here. And partitions that take no jobs.
+EXTRA = """MessageTimeout=4
+PartitionName=drained Nodes=n1 State=DRAIN
+PartitionName=inactive Nodes=n1 State=INACTIVE
+PartitionName=down Nodes=n1 State=DOWN"""
+
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A Slurm of this run's own, ended with everything in it."""
-    # Clients give up on a controller after 10 s by default; four are enough here.
-    variables = {"SLURM_LAB_EXTRA": "MessageTimeout=4"}
+    variables = {"SLURM_LAB_EXTRA": EXTRA}
     cluster = Cluster(tmp_path_factory.mktemp("slurm"), tmp_path_factory.mktemp("work"), **variables)
     try:
         cluster.up()

@@ -1,87 +1,95 @@
-"""Jobs and how they end: what is submitted, and what must come of it. Data, for real jobs and for `record`."""
+"""What a row of the table of Slurm tasks is: an sbatch command line, what is done to its job, and what must come of it.
+
+Data only, no rows: those stand in `table`, are run by `test_fates` and printed by `page`.
+"""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from qme.contracts.tasks import Outcome
 
+#: what is done to a job once it stands so
+Act = Literal[
+    "",
+    "qme cancel, waiting",
+    "qme cancel, running",
+    "scancel, waiting",
+    "scancel, running",
+    "qme exec release, waiting",
+    "scontrol requeue, running",
+    "node set down, running",
+    "slurmd killed, running",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """One sbatch and its end."""
+    """One sbatch and its end.
+
+    Words and expected texts may hold ``{job}`` (the job's number), ``{user}``, ``{work}`` (the folder it is submitted
+    in), ``{time}``, and in words ``{job of NAME}``: the job of another row, which has ended before.
+    """
 
     name: str
     words: tuple[str, ...]
-    #: Slurm's own word
-    state: str
     outcome: Outcome
+    #: exit code
     code: int
-    #: the script, where it is not in the words
+    #: Slurm's own word; None: there is no job
+    state: str | None = None
+    #: the script on sbatch's stdin
     script: str = ""
-    #: what is done to the job: cancelled or requeued as soon as it stands so
-    act: Literal["", "cancel waiting", "cancel running", "requeue running"] = ""
+    #: qme's own options
+    options: tuple[str, ...] = ()
+    act: Act = ""
+    #: the reason while it waits for what is done to it
+    waits: str = ""
+    #: the reason in the end: why it failed, what sbatch said
+    reason: str = ""
+    #: what it wrote, as qme has it
+    output: str = ""
+    error: str = ""
+    #: where Slurm put that, below the working folder unless absolute; of an array with ``%a``
+    outputfile: str = "slurm-{job}.out"
+    errorfile: str | None = None
+    #: files that an array left, by name
+    files: Mapping[str, str] = field(default_factory=dict)
     #: parts by outcome, for arrays and heterogeneous jobs
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
     restarts: int = 0
-    #: what accounting makes of the code: it takes 128 from those of 128 and more
+    #: the exit code by accounting alone, which takes 128 from those of 128 and more
     accounted: int | None = None
+    #: Slurm itself takes long over it: it belongs to `make soak`
+    slow: bool = False
 
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def command(self) -> str:
+        """The sbatch as a person types it."""
+        return shlex.join([self.program, *self.arguments])
 
-def wrapped(name: str, command: str, state: str, outcome: Outcome, code: int, *words: str) -> Fate:
-    """A job of one shell command."""
-    return Fate(name, (*words, "--wrap", command), state, outcome, code)
+    @property
+    def program(self) -> str:
+        """The sbatch that is called."""
+        return self.words[0] if self.words and self.words[0].endswith("/sbatch") else "sbatch"
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Its words."""
+        return self.words[1:] if self.program != "sbatch" else self.words
 
-#: a shell's own variable of 300 MB, so that nothing has to be installed
-GREEDY = "x=$(head -c 300M /dev/zero | tr '\\0' x)"
-FAILED, SUCCESS, CANCELLED = Outcome.FAILED, Outcome.SUCCESS, Outcome.CANCELLED
+    @property
+    def plain(self) -> bool:
+        """It can stand in a list of commands, one a line."""
+        return not (self.script or self.options or any("\n" in word for word in self.words))
 
-FATES = [
-    wrapped("ok", "true", "COMPLETED", SUCCESS, 0),
-    wrapped("exit-3", "exit 3", "FAILED", FAILED, 3),
-    Fate("exit-255", ("--wrap", "exit 255"), "FAILED", FAILED, 255, accounted=127),
-    Fate("exit-128", ("--wrap", "exit 128"), "FAILED", FAILED, 128, accounted=1),
-    wrapped("sigkill", "kill -9 $$", "FAILED", FAILED, 128 + 9),
-    Fate("sighup", ("--wrap", "kill -HUP $$"), "FAILED", FAILED, 128 + 1, accounted=1),
-    wrapped("sigterm", "kill -TERM $$", "FAILED", FAILED, 128 + 15),
-    wrapped("two-lines", "true\nexit 4 # qme:not-this:1 | \x01", "FAILED", FAILED, 4),
-    wrapped("no-output-folder", "true", "FAILED", FAILED, 128 + 53, "-o", "no/such/folder/%j.out"),
-    wrapped("no-directory", "true", "FAILED", FAILED, 128 + 53, "--chdir=/no/such/folder"),
-    Fate("no-interpreter", (), "FAILED", FAILED, 2, script="#!/no/such/interpreter\n"),
-    wrapped("not-found", "no-such-command", "FAILED", FAILED, 127),
-    wrapped("step-fails", "srun sh -c 'exit 7'", "FAILED", FAILED, 7),
-    wrapped("step-fails-script-does-not", "srun sh -c 'exit 7'; true", "COMPLETED", SUCCESS, 0),
-    wrapped("too-much-memory", f"{GREEDY}; sleep 9", "FAILED", FAILED, 137, "--mem=20"),
-    Fate("comment-in-script", (), "COMPLETED", SUCCESS, 0, script="#!/bin/sh\n#SBATCH --comment='two words'\n"),
-    Fate("cancelled-waiting", ("-H", "--wrap", "true"), "CANCELLED", CANCELLED, 1, act="cancel waiting"),
-    Fate("cancelled-running", ("--wrap", "sleep 60"), "CANCELLED", CANCELLED, 1, act="cancel running"),
-    Fate(
-        "cancelled-but-ends-well", ("--wrap", "trap 'exit 0' TERM; sleep 60 & wait"), "CANCELLED", CANCELLED, 1,
-        act="cancel running",
-    ),
-    Fate(
-        "requeued", ("--wrap", "[ $SLURM_RESTART_COUNT ] || sleep 60; exit 6"), "FAILED", FAILED, 6,
-        act="requeue running", restarts=1,
-    ),
-    Fate(
-        "array", ("-a", "0-3", "--wrap", "exit $SLURM_ARRAY_TASK_ID"), "FAILED", FAILED, 3,
-        counts={"total": 4, "success": 1, "failed": 3},
-    ),
-    Fate("array-ok", ("-a", "1-9:4%2", "--wrap", "true"), "COMPLETED", SUCCESS, 0, counts={"total": 3, "success": 3}),
-    Fate(
-        "array-cancelled", ("-H", "-a", "0-5", "--wrap", "true"), "CANCELLED", CANCELLED, 1, act="cancel waiting",
-        counts={"total": 6, "cancelled": 6},
-    ),
-    Fate(
-        "array-mixed", ("-a", "1-3", "--wrap", "[ $SLURM_ARRAY_TASK_ID = 2 ] || sleep 60"), "CANCELLED", CANCELLED, 1,
-        act="cancel running", counts={"total": 3, "success": 1, "cancelled": 2},
-    ),
-    Fate(
-        "het", ("-n1", ":", "-n1", "--wrap", "exit 5"), "FAILED", FAILED, 5, counts={"total": 2, "failed": 2},
-    ),
-]  # fmt: skip
+    @property
+    def waits_for_another(self) -> bool:
+        """It needs the number of another row's job."""
+        return any("{job of " in word for word in self.words)

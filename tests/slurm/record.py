@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.slurm.cluster import Cluster, wait_until
-from tests.slurm.fates import FATES, GREEDY
-from tests.slurm.test_refusals import REFUSED, SCRIPTS
+from tests.slurm.refusals import REFUSALS
+from tests.slurm.table import DONE_TO, ENDINGS, GREEDY, PARTS
 
 from qme_executor_slurm import queries
 
@@ -100,8 +100,8 @@ def record(slurm: Cluster) -> None:
     slurm.ok(["scontrol", "suspend", str(ids["suspended"])])
     slurm.ok(["scontrol", "requeuehold", str(ids["requeued-held"])])
     slurm.ok(["scontrol", "requeuehold", "state=SpecialExit", str(ids["special-exit"])])
-    for fate in FATES:
-        if not fate.act:
+    for fate in (*ENDINGS, *DONE_TO, *PARTS):
+        if not (fate.act or fate.options or fate.waits_for_another or fate.name in ENDING):
             ids[fate.name] = slurm.sbatch(*fate.words, mark=f"qme:{fate.name}:1", stdin=fate.script)
     wait_until(lambda: states(slurm, ids["time-limit"]) == {"TIMEOUT"}, timeout=120)
     wait_until(lambda: states(slurm, ids["deadline"]) == {"DEADLINE"}, timeout=120)
@@ -138,11 +138,7 @@ def snapshot(slurm: Cluster, name: str, *shown: int) -> None:
 
 def refusals(slurm: Cluster) -> None:
     """Take down what sbatch says to what it can't submit."""
-    found = []
-    cases: list[tuple[tuple[str, ...], str]] = [(words, "") for words in REFUSED.values()]
-    cases += [((), script) for script in SCRIPTS.values()]
-    for words, script in cases:
-        found.append(answer(slurm, words, script))
+    found = [answer(slurm, fate.words, fate.script) for fate in REFUSALS]
     for daemon in ("slurmctld", "munged", "slurmdbd"):
         words = ("-M", "qme", *WRAP) if daemon == "slurmdbd" else WRAP
         with slurm.without(daemon):

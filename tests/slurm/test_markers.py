@@ -66,25 +66,6 @@ def test_the_record_of_a_refused_job_is_known_as_such(slurm: Cluster):
     assert found.refused
 
 
-@pytest.mark.parametrize(
-    ("words", "stdout", "stderr"),
-    [
-        (("-J", "name", "-o", "%x-%j.out"), "name-{job}.out", "name-{job}.out"),
-        (("-oout", "--err=err.%j"), "out", "err.{job}"),
-        (("--output", "a/out", "-e", "/b"), "a/out", "/b"),
-        ((), "slurm-{job}.out", "slurm-{job}.out"),
-    ],
-)
-def test_output_files_are_where_slurm_says(slurm: Cluster, words: tuple[str, ...], stdout: str, stderr: str):
-    """Paths come expanded, so nobody has to guess patterns, directives and variables."""
-    job = slurm.sbatch("-H", *words, "--wrap", "true", mark="qme:paths:1")
-    (found,) = slurm.details(str(job)) or []
-    slurm.cancel_all()
-    assert found.stdout == str(slurm.work / stdout.format(job=job))
-    assert found.stderr == str(slurm.work / stderr.format(job=job))
-    assert found.directory == str(slurm.work)
-
-
 def test_the_script_is_found_where_sbatch_finds_it(slurm: Cluster):
     """The word that we take for the script is the one that Slurm ran, with options of all forms before it."""
     script = slurm.work / "job.sh"
@@ -110,13 +91,3 @@ def test_the_script_is_found_where_sbatch_finds_it(slurm: Cluster):
     (found,) = slurm.details(str(job)) or []
     slurm.cancel_all()
     assert found.fields["Command"] == f"{script} -p y.sh"
-
-
-def test_the_workers_wishes_do_not_reach_the_job(slurm: Cluster):
-    """Variables of Slurm's in the worker's environment are dropped, the user's own are honoured."""
-    worker = {**slurm.env, "SBATCH_PARTITION": "nosuch", "SLURM_JOB_ID": "1", "SBATCH_ARRAY_INX": "1-9"}
-    env = sbatch.submit_environment(worker, {"SBATCH_PARTITION": "other"})
-    done = slurm.run(["sbatch", "--parsable", "-H", "--wrap", "env"], env=env)
-    (found,) = slurm.details(done.stdout.strip()) or []
-    slurm.cancel_all()
-    assert found.fields["Partition"] == "other"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.integration.stack import Stack
 from tests.slurm.cluster import Cluster, wait_until
+from tests.slurm.table import FATES
 from tests.slurm.tasks import standing, submitted
 
 
@@ -43,23 +44,15 @@ def test_output_is_live(qme: Stack, slurm: Cluster):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (["-p", "nosuch", "--wrap", "true"], 1, "Invalid partition name specified"),
-        (["no-such-script.sh"], 1, "Unable to open file no-such-script.sh"),
-        (["--nosuch"], 255, "unrecognized option '--nosuch'"),
-        (["-t", "soon", "--wrap", "true"], 255, "Invalid --time specification"),
-        (["--mem=100G", "--wrap", "true"], 1, "Requested node configuration is not available"),
-        (["--send-nothing", "--wrap", "true"], 255, "unrecognized option"),
-        ([], 1, "Batch script is empty!"),
-    ],
+    "name", ["exit-42", "sigterm", "no-output-folder", "array", "own-time-limit", "waited-for", "bad-time"]
 )
-def test_a_refusal(qme: Stack, slurm: Cluster, words: list[str], code: int, said: str):
-    """What sbatch refuses ends as submit_failed, with sbatch's own code and words."""
-    done = qme.qme("run", "sbatch", *words, cwd=slurm.work)
-    assert done.returncode == code
-    assert b"submit_failed" in done.stderr
-    assert said in done.stderr.decode()
+def test_run_exits_with_the_code_of_the_table(qme: Stack, slurm: Cluster, name: str):
+    """`qme run` shows the output, gives the code, and says the reason, that the table of records has."""
+    (fate,) = (fate for fate in FATES if fate.name == name)
+    done = qme.qme("run", *fate.options, "sbatch", *fate.words, cwd=slurm.work)
+    assert done.returncode == fate.code
+    assert fate.reason in done.stderr.decode()
+    assert bool(done.stdout) == bool(fate.output)
 
 
 @pytest.mark.parametrize(
@@ -105,48 +98,6 @@ def test_no_job(qme: Stack):
     done = qme.qme("run", "sbatch", "--version")
     assert done.returncode == 0
     assert done.stdout.startswith(b"slurm")
-
-
-def test_waiting_is_ours(qme: Stack, slurm: Cluster):
-    """With --wait, sbatch is not kept running for the job; the code is the job's all the same."""
-    done = qme.qme("run", "sbatch", "-W", "--wrap", "sleep 7; echo late; exit 4", cwd=slurm.work)
-    assert (done.returncode, done.stdout) == (4, b"late\n")
-
-
-@pytest.mark.parametrize(
-    "words", [["-H", "--wrap", "true"], ["--wrap", "sleep 60"]], ids=["waiting", "running"]
-)
-def test_cancel(qme: Stack, slurm: Cluster, words: list[str]):
-    """A cancelled task's job ends in Slurm before the task does."""
-    uid = submitted(qme, slurm, *words)
-    wait_until(
-        lambda: qme.record(uid)["data"].get("slurm_state") == ("PENDING" if "-H" in words else "RUNNING")
-    )
-    qme.ok("cancel", uid)
-    qme.qme("wait", uid)
-    record = qme.record(uid)
-    assert (record["status"], record["outcome"], record["data"]["slurm_state"]) == (
-        "cancelled",
-        "cancelled",
-        "CANCELLED",
-    )
-    assert record["reason"].startswith("cancelled by ")
-
-
-def test_cancelled_behind_our_back(qme: Stack, slurm: Cluster):
-    """A scancel by hand ends the task as cancelled, and says that it was done in Slurm."""
-    uid = submitted(qme, slurm, "--wrap", "sleep 60")
-    wait_until(lambda: standing(qme, uid, status="running"))
-    slurm.ok(["scancel", qme.record(uid)["data"]["jobid"]])
-    qme.qme("wait", uid)
-    assert standing(qme, uid, outcome="cancelled")
-    assert "cancelled in Slurm" in qme.record(uid)["reason"]
-
-
-def test_the_tasks_own_time_limit(qme: Stack, slurm: Cluster):
-    """`--timeout` ends the job, counted from its start in Slurm."""
-    done = qme.qme("run", "--timeout", "2", "sbatch", "--wrap", "sleep 60", cwd=slurm.work)
-    assert done.returncode == 124
 
 
 def test_an_array(qme: Stack, slurm: Cluster):
@@ -201,18 +152,6 @@ def test_status_and_details(qme: Stack, slurm: Cluster):
     details = json.loads(qme.ok("exec", uid, "details"))
     assert (details["JobId"], details["JobState"]) == (job, "COMPLETED")
     assert qme.ok("exec", uid, "error") == "one\ntwo\n"  # Slurm writes both into one file
-
-
-def test_a_requeued_job_shows_both_runs(qme: Stack, slurm: Cluster):
-    """Slurm begins the output file anew; what the first run had written is still there in ours."""
-    script = "echo run $SLURM_RESTART_COUNT; [ $SLURM_RESTART_COUNT ] || sleep 60"
-    uid = submitted(qme, slurm, "-o", "again-%j.out", "--wrap", script)
-    wait_until(lambda: qme.ok("logs", uid) == "run\n")
-    slurm.ok(["scontrol", "requeue", qme.record(uid)["data"]["jobid"]])
-    qme.ok("wait", uid, timeout=50)
-    lines = qme.lines("logs", uid)
-    assert (lines[0], lines[-1]) == ("run", "run 1")  # between them Slurm says why the first was ended
-    assert standing(qme, uid, outcome="success", restarts=1)
 
 
 def test_one_poller_for_all(qme: Stack, slurm: Cluster):

@@ -6,11 +6,11 @@ submitting  from a task to its one job; `journal` is its memory on disk, `search
 call        the sbatch of a task: its folder, script and words
 poller      the one loop that asks Slurm about all jobs
 cancelling  ends jobs, our own ones only
-actions     what may be asked about a job, and done to it; `outputs` reads its files
+actions     what may be asked about a job, and done to it; `locating` finds its files, `outputs` reads them
 commands    runs Slurm's programs, and nothing else does
 
 Pure, and tested without Slurm: sbatch and directives (the command line), answers (of sbatch), queries and
-parsers (of squeue, sacct, scontrol), jobids, identity, states, jobs, polling, pace, lookup, exports.
+parsers (of squeue, sacct, scontrol), paths, jobids, identity, states, jobs, polling, pace, lookup, exports.
 
 Never here: anything that reaches the bus or the client; an executor sees only ``qme.executor`` and what it shows.
 """

@@ -11,7 +11,7 @@ from qme.contracts.elements import numbers, ranges, unpack
 from qme.contracts.tasks import TaskRecord
 from qme.errors import InvalidRequest, NotFound
 from qme.executor import Held, action
-from qme_executor_slurm import queries
+from qme_executor_slurm import locating, paths, queries
 from qme_executor_slurm.cancelling import Cancelling
 from qme_executor_slurm.commands import NoAnswer, Slurm
 from qme_executor_slurm.identity import is_ours
@@ -155,11 +155,12 @@ class SlurmActions:
         if not element.isdecimal():
             raise InvalidRequest(f"not an element: {element!r}")
         if found := await self.slurm.details(f"{job}_{element}", clusters):
-            return found[0].stdout if stream == "stdout" else found[0].stderr
+            stdout, stderr = await locating.files(self.slurm, found[0], clusters)
+            return stdout if stream == "stdout" else stderr
         pattern = held.record.data.get(_FILES[stream])
         if pattern is None:
             raise NotFound(f"Slurm's controller does not know {job}_{element} (any more)")
-        return str(pattern).replace("%a", element)
+        return paths.expand(str(pattern), {"a": element})
 
 
 def _job(held: Held) -> tuple[str, str | None]:

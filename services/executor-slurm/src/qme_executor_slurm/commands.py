@@ -68,6 +68,19 @@ class Slurm:
                 return None
             raise
 
+    async def patterns(self, job: str, clusters: str | None = None) -> tuple[str, str] | None:
+        """Give where stdout and stderr were asked to go; None: the job is known no longer. Raises NoAnswer."""
+        try:
+            return parsers.patterns(await self.told(queries.patterns(job, clusters)))
+        except NoAnswer as error:
+            if parsers.forgotten(error.message):
+                return None
+            raise
+
+    async def host(self, node: str, clusters: str | None = None) -> str | None:
+        """Give the name that a node calls itself by. Raises NoAnswer."""
+        return parsers.host(await self.told(queries.node(node, clusters)))
+
     async def config(self) -> dict[str, str]:
         """Give the cluster's settings. Raises NoAnswer."""
         lines = (line.partition("=") for line in (await self.told(queries.config())).splitlines())

@@ -12,12 +12,13 @@ from pathlib import Path
 from qme.contracts.tasks import Outcome, Status
 from qme.executor import Executor, Result, Task
 from qme.observe.logging import get_logger
-from qme_executor_slurm import exports, submitting
+from qme_executor_slurm import exports
 from qme_executor_slurm.actions import SlurmActions
 from qme_executor_slurm.cancelling import Cancelling
 from qme_executor_slurm.commands import NoAnswer, Slurm
 from qme_executor_slurm.jobs import Job
 from qme_executor_slurm.journal import Journal, Submitted
+from qme_executor_slurm.locating import locate
 from qme_executor_slurm.poller import Poller, Watch
 from qme_executor_slurm.settings import SlurmSettings
 from qme_executor_slurm.states import Ending
@@ -119,15 +120,14 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
         watch = self._poller.add(job, known.clusters, soon=resumed)
         try:
             async with AsyncExitStack() as output:
-                known = await submitting.locate(self.slurm, journal)
-                await task.update(outputfile=known.stdout, errorfile=known.stderr, workdir=known.directory)
-                ending, timed_out = await self._until_ended(task, watch, known, output)
+                await self._locate(task, journal)
+                ending, timed_out = await self._until_ended(task, watch, journal, output)
         finally:
             self._poller.discard(watch)
         return _result(task, watch.job, ending, timed_out=timed_out)
 
     async def _until_ended(
-        self, task: Task, watch: Watch, known: Submitted, output: AsyncExitStack
+        self, task: Task, watch: Watch, journal: Journal, output: AsyncExitStack
     ) -> tuple[Ending, bool]:
         """Show how the job stands until it has ended; whether we ended it for its time."""
         shows = timed_out = False
@@ -136,25 +136,26 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
             if job.parts:
                 if not shows and job.status is Status.RUNNING:
                     shows = True
-                    await self._show(task, job, known, output)
+                    await self._show(task, job, journal, output)
                 why = exports.reason(job, watch.trouble)
                 await task.update(status=job.status, reason=why, **exports.exported(job))
             elif watch.trouble:
                 await task.update(reason=exports.reason(job, watch.trouble))
             left = _seconds_left(task, job)
             if left is not None and left <= 0 and not timed_out:
-                timed_out = await self._time_out(job, known)
+                timed_out = await self._time_out(watch)
                 left = None if timed_out else self.settings.poll_floor
             watch.changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if timed_out else left):
                     await watch.changed.wait()
         if not shows:
-            await self._show(task, watch.job, known, output)
+            await self._show(task, watch.job, journal, output)
         return ending, timed_out
 
-    async def _show(self, task: Task, job: Job, known: Submitted, output: AsyncExitStack) -> None:
+    async def _show(self, task: Task, job: Job, journal: Journal, output: AsyncExitStack) -> None:
         """Follow the job's output files; an array has too many of them."""
+        known = await self._locate(task, journal)
         if exports.is_array(job) or known.stdout is None:
             return
         files = {"stdout": Path(known.stdout)}
@@ -165,9 +166,15 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
             task.follow(files, first=settings.output_first, longest=settings.output_longest)
         )
 
-    async def _time_out(self, job: Job, known: Submitted) -> bool:
+    async def _locate(self, task: Task, journal: Journal) -> Submitted:
+        """Show where the output goes, as far as Slurm tells."""
+        known = await locate(self.slurm, journal)
+        await task.update(outputfile=known.stdout, errorfile=known.stderr, workdir=known.directory)
+        return known
+
+    async def _time_out(self, watch: Watch) -> bool:
         try:
-            await self.cancelling.end(job, known.clusters)
+            await self.cancelling.end(watch.job, watch.clusters)
         except NoAnswer:
             return False
         self._poller.hurry()

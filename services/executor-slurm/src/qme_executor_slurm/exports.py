@@ -25,7 +25,7 @@ def exported(job: Job) -> dict[str, Any]:
         "restarts": max((part.restarts for part in parts), default=0),
         "slurm_started": _iso(job.started),
     }
-    if is_array(job):
+    if has_parts(job):
         data["array"] = {**job.counts(), **elements.pack(_element(part, job) for part in parts)}
     if job.unknown:
         data["unknown_states"] = sorted(job.unknown)
@@ -45,7 +45,12 @@ def reason(job: Job, trouble: str | None) -> str:
 
 
 def is_array(job: Job) -> bool:
-    """Tell whether it has parts, each with an output file of its own."""
+    """Tell whether it has elements, each with an output file of its own."""
+    return any("_" in name for name in job.parts)
+
+
+def has_parts(job: Job) -> bool:
+    """Tell whether it is an array, or the several jobs of a heterogeneous one, which share their output file."""
     return any(name != str(job.id) for name in job.parts)
 
 

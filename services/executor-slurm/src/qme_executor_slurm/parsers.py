@@ -7,6 +7,7 @@ line of a killed command) are left out: a missing row never means an ending.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ QUEUE_COLUMNS = (
     "JobArrayID", "State", "Reason", "SubmitTime", "StartTime", "EndTime", "Partition", "NodeList", "exit_code",
     "RestartCnt", "Comment",
 )  # fmt: skip
+PATTERN_COLUMNS = ("StdOut", "StdErr")
 ACCOUNT_COLUMNS = (
     "JobID", "State", "User", "Partition", "Submit", "Start", "End", "NodeList", "ExitCode", "Comment", "SubmitLine",
 )  # fmt: skip
@@ -163,6 +165,17 @@ def accounting(text: str, columns: Sequence[str] = ACCOUNT_COLUMNS) -> list[Acco
                 )
             )
     return found
+
+
+def patterns(text: str) -> tuple[str, str] | None:
+    """Read the patterns of a job's stdout and stderr, which are the same where both go there; None: there is no row."""
+    return next(((stdout.strip(), stderr.strip()) for stdout, stderr in _rows(text, PATTERN_COLUMNS)), None)
+
+
+def host(text: str) -> str | None:
+    """Read the host name of a node from ``scontrol show node``."""
+    found = re.search(r"\bNodeHostName=(\S+)", text)
+    return found[1] if found else None
 
 
 #: alone on their lines, and their values may hold anything

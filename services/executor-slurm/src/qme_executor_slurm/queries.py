@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from qme_executor_slurm.parsers import ACCOUNT_COLUMNS, DIVIDER, QUEUE_COLUMNS
+from qme_executor_slurm.parsers import ACCOUNT_COLUMNS, DIVIDER, PATTERN_COLUMNS, QUEUE_COLUMNS
 
 #: sacct finds only jobs that existed since; the cluster's clock may be behind ours
 _SLACK = timedelta(hours=1)
@@ -49,6 +49,17 @@ def sacct_all(
 def show(job: str, clusters: str | None = None) -> list[str]:
     """All that the controller knows of a job, or of one part of it; a record for each part."""
     return ["scontrol", *_on(clusters), "-a", "show", "job", job]
+
+
+def patterns(job: str, clusters: str | None = None) -> list[str]:
+    """Where a job's output goes, as it was asked for."""
+    columns = ",".join(f"{name}:{DIVIDER}" for name in PATTERN_COLUMNS)
+    return ["squeue", *_on(clusters), "-a", "-h", "-t", "all", "-j", job, "-O", columns]
+
+
+def node(name: str, clusters: str | None = None) -> list[str]:
+    """All that the controller knows of a node."""
+    return ["scontrol", *_on(clusters), "-a", "show", "node", name]
 
 
 def cancel(parts: Iterable[str], clusters: str | None = None) -> list[str]:

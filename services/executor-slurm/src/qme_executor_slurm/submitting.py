@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 
 from qme.contracts.tasks import Outcome
 from qme.executor import Result, Task
@@ -28,8 +27,6 @@ log = get_logger(__name__)
 
 #: seconds after the end of an sbatch before its job is looked for
 _MOMENT = 1.0
-#: what an array's path has in an element's place until its elements are started
-_NO_ELEMENT = str(2**32 - 2)
 #: returncode of a refusal that sbatch gave none for
 _REFUSED = 1
 
@@ -155,33 +152,10 @@ class Submitter:
         return Result(code if code > 0 else _REFUSED, Outcome.SUBMIT_FAILED, reason=reason)
 
 
-async def locate(slurm: Slurm, journal: Journal) -> Submitted:
-    """Learn the job's output files and note them; as they are known so far where Slurm does not tell."""
-    known = journal.submitted
-    assert known  # noqa: S101 -- asked only about a job
-    if known.stdout is None:
-        try:
-            details = await slurm.details(str(known.job), known.clusters)
-        except NoAnswer:
-            details = None
-        if details:
-            one = details[0]
-            is_array = one.id.elements is not None
-            stdout, stderr = (_pattern(path) if is_array else path for path in (one.stdout, one.stderr))
-            known = replace(known, stdout=stdout, stderr=stderr, directory=one.directory)
-            journal.accept(known)
-    return known
-
-
 def _said(task: Task) -> str:
     """Give sbatch's last words, to hang on a sentence."""
     said = " ".join(str((task.record.data.get("sbatch") or {}).get("stderr", "")).split())
     return f" ({said})" if said else ""
-
-
-def _pattern(path: str | None) -> str | None:
-    """Give an array's path with ``%a``; None where what Slurm shows is one element's, already expanded."""
-    return path.replace(_NO_ELEMENT, "%a") if path and _NO_ELEMENT in path else None
 
 
 async def _sleep(seconds: float, unless: asyncio.Event) -> None:
