@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -156,10 +155,8 @@ def test_status_and_details(qme: Stack, slurm: Cluster):
 
 def test_one_poller_for_all(qme: Stack, slurm: Cluster):
     """Many waiting jobs are followed by one worker, and ended by name."""
-    began = time.monotonic()
     uids = [submitted(qme, slurm, "-H", "--wrap", "true") for _ in range(5)]
     wait_until(lambda: all(standing(qme, uid, slurm_reason="JobHeldUser") for uid in uids))
     qme.ok("cancel", *uids)
     qme.qme("wait", *uids)
     assert all(standing(qme, uid, outcome="cancelled") for uid in uids)
-    assert time.monotonic() - began < 30

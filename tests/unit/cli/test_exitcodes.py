@@ -87,7 +87,11 @@ def test_several_tasks_exit_as_the_worst(outcomes: list[Outcome], code: int) -> 
         (record(Outcome.SUCCESS, returncode=0), ""),
         (record(Outcome.FAILED, returncode=3), ""),
         (record(Outcome.FAILED, returncode=125), ""),
-        (record(Outcome.FAILED, returncode=127).model_copy(update={"reason": "not found"}), ""),
+        (
+            record(Outcome.FAILED, returncode=127, error_bytes=9).model_copy(update={"reason": "not found"}),
+            "",
+        ),
+        (record(Outcome.FAILED, returncode=181).model_copy(update={"reason": "no folder"}), "no folder"),
         (record(Outcome.FAILED, returncode=125).model_copy(update={"reason": "it broke"}), "it broke"),
         (record(Outcome.TIMEOUT, returncode=-15), "ended as timeout"),
         (record(Outcome.CANCELLED).model_copy(update={"reason": "by bob"}), "by bob"),

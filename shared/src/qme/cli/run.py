@@ -65,10 +65,10 @@ def explain(record: TaskRecord) -> None:
         say(f"{record.uid}: {record.reason}")
         return
     code = record.data.get("returncode")
-    # What keeps a program from being started stands in the task's own stderr; what broke around it does not.
-    ran = (
-        record.outcome is Outcome.FAILED and code is not None and not (code == OWN_FAILURE and record.reason)
-    )
+    # What keeps a program from being started stands in the task's own stderr; what broke around it does not, nor why a
+    # job could not so much as open its output file.
+    unsaid = code == OWN_FAILURE or not (record.data.get("output_bytes") or record.data.get("error_bytes"))
+    ran = record.outcome is Outcome.FAILED and code is not None and not (unsaid and record.reason)
     if ran or record.outcome is Outcome.SUCCESS:
         return
     doubt = ", but its worker may still come back and tell otherwise" if record.provisional else ""
