@@ -161,11 +161,11 @@ rights: setup ## print the table of rights that docs/deploy/security.md shows
 	@$(BIN)/python -m tests.security.matrix
 
 .PHONY: soak
-soak: setup ## long runs that are no part of a change's checks: three NATS nodes, chaos on them, 200 Slurm jobs under kills
+soak: setup ## long runs that are no part of a change's checks: three NATS nodes, chaos on them, Slurm under kills and its slow rows
 	@QME_TEST_ALL=1 scripts/group soak-cluster $(PYTEST) tests/cluster
 	@scripts/group --once soak-chaos $(MAKE) chaos NODES=3 TASKS=1000 MINUTES=3
 	@$(NEED_SLURM)
-	@QME_TEST_JOBS=200 scripts/group soak-slurm $(PYTEST) tests/slurm/test_killed.py -k many_kills
+	@QME_TEST_JOBS=200 QME_TEST_ALL=1 scripts/group soak-slurm $(PYTEST) -s tests/slurm -k 'many_kills or test_fates'
 
 .PHONY: test-dashboard
 test-dashboard: setup ## the dashboard on a real bus, in a real browser

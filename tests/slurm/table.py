@@ -68,15 +68,15 @@ ENDINGS = [
         "too-much-memory", f"{GREEDY}; sleep 9", 137, "--mem=20", "-o", "/dev/null", outputfile="/dev/null",
     ),
     Fate(
-        "own-time-limit", ("--wrap", "sleep 600"), Outcome.TIMEOUT, 124, "CANCELLED", options=("--timeout", "2"), accounted=1,
+        "own-time-limit", ("--wrap", "exec sleep 600"), Outcome.TIMEOUT, 124, "CANCELLED", options=("--timeout", "2"), accounted=1,
         reason="ended at the task's own time limit of 2 s", output=ENDED_BY.format(""),
     ),
     Fate(
-        "time-limit", ("-t", "1", "--wrap", "sleep 600"), Outcome.TIMEOUT, 124, "TIMEOUT", slow=True,
+        "time-limit", ("-t", "1", "--wrap", "exec sleep 600"), Outcome.TIMEOUT, 124, "TIMEOUT", slow=True,
         reason="Slurm ended the job at its time limit", output=ENDED_BY.format(" DUE TO TIME LIMIT"),
     ),
     Fate(
-        "deadline", ("--deadline=now+5", "--wrap", "sleep 600"), Outcome.DEADLINE, 1, "DEADLINE", slow=True,
+        "deadline", ("--deadline=now+5", "--wrap", "exec sleep 600"), Outcome.DEADLINE, 1, "DEADLINE", slow=True,
         reason="the job could not end before its deadline", output=ENDED_BY.format(""),
     ),
     failed("waited-for", "sleep 2; exit 4", 4, "-W"),
@@ -86,9 +86,9 @@ ENDINGS = [
 
 DONE_TO = [
     cancelled("cancelled-waiting", ("-H", "--wrap", "true"), "qme cancel, waiting", waits="in Slurm's queue: JobHeldUser (held)"),
-    cancelled("cancelled-running", ("--wrap", "sleep 600"), "qme cancel, running", output=ENDED_BY.format("")),
+    cancelled("cancelled-running", ("--wrap", "exec sleep 600"), "qme cancel, running", output=ENDED_BY.format("")),
     cancelled("scancelled-waiting", ("-H", "--wrap", "true"), "scancel, waiting", waits="in Slurm's queue: JobHeldUser (held)"),
-    cancelled("scancelled-running", ("--wrap", "sleep 600"), "scancel, running", output=ENDED_BY.format("")),
+    cancelled("scancelled-running", ("--wrap", "exec sleep 600"), "scancel, running", output=ENDED_BY.format("")),
     cancelled(
         "cancelled-but-ends-well", ("--wrap", "trap 'exit 0' TERM; sleep 600 & wait"), "scancel, running",
         output=ENDED_BY.format(""),
@@ -113,16 +113,16 @@ DONE_TO = [
     fine("after-a-success", "-d", "afterok:{job of ok}"),
     fine("after-an-unknown-job", "-d", "afterok:999999"),
     Fate(
-        "requeued", ("--wrap", "[ $SLURM_RESTART_COUNT ] || { echo first; sleep 600; }; exit 6"), FAILED, 6, "FAILED",
+        "requeued", ("--wrap", "[ $SLURM_RESTART_COUNT ] || { echo first; exec sleep 600; }; exit 6"), FAILED, 6, "FAILED",
         act="scontrol requeue, running", restarts=1,
         output="first\nslurmstepd-{node}: error: *** JOB {job} ON {node} CANCELLED AT {time} DUE TO JOB REQUEUE ***\n",
     ),
     Fate(
-        "node-fails", ("-w", "n2", "--no-requeue", "--wrap", "sleep 600"), Outcome.NODE_FAIL, 1, "NODE_FAIL",
+        "node-fails", ("-w", "n2", "--no-requeue", "--wrap", "exec sleep 600"), Outcome.NODE_FAIL, 1, "NODE_FAIL",
         act="slurmd killed, running", reason="a node of the job failed", slow=True,
     ),
     fine(
-        "node-fails-and-requeued", "-w", "n2", "--requeue", "--wrap", "[ $SLURM_RESTART_COUNT ] || sleep 600; echo again",
+        "node-fails-and-requeued", "-w", "n2", "--requeue", "--wrap", "[ $SLURM_RESTART_COUNT ] || exec sleep 600; echo again",
         act="slurmd killed, running", restarts=1, output="again\n", slow=True,
     ),
 ]  # fmt: skip
@@ -152,7 +152,7 @@ PARTS = [
         counts={"total": 6, "cancelled": 6}, outputfile="slurm-{job}_%a.out",
     ),
     cancelled(
-        "array-mixed", ("-a", "1-3", "--wrap", "[ $SLURM_ARRAY_TASK_ID = 2 ] || sleep 600"), "scancel, running",
+        "array-mixed", ("-a", "1-3", "--wrap", "[ $SLURM_ARRAY_TASK_ID = 2 ] || exec sleep 600"), "scancel, running",
         counts={"total": 3, "success": 1, "cancelled": 2}, outputfile="slurm-{job}_%a.out",
     ),
     Fate("het", ("-n1", ":", "-n1", "--wrap", "exit 5"), FAILED, 5, "FAILED", counts={"total": 2, "failed": 2}),
