@@ -161,9 +161,11 @@ rights: setup ## print the table of rights that docs/deploy/security.md shows
 	@$(BIN)/python -m tests.security.matrix
 
 .PHONY: soak
-soak: setup ## long runs that are no part of a change's checks: three NATS nodes, chaos on them, Slurm under kills and its slow rows
+soak: setup ## hours, for no single change: NATS nodes, chaos, 10,000 tasks, minutes of standstill, Slurm under kills
 	@QME_TEST_ALL=1 scripts/group soak-cluster $(PYTEST) tests/cluster
 	@scripts/group --once soak-chaos $(MAKE) chaos NODES=3 TASKS=1000 MINUTES=3
+	@QME_TEST_TASKS=10000 scripts/group soak-many $(PYTEST) services/submitter/tests/test_many.py
+	@QME_TEST_PAUSE=150 scripts/group soak-paused $(PYTEST) tests/integration/test_paused.py
 	@$(NEED_SLURM)
 	@QME_TEST_JOBS=200 QME_TEST_ALL=1 scripts/group soak-slurm $(PYTEST) -s tests/slurm -k 'many_kills or test_fates'
 
