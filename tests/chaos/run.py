@@ -39,7 +39,7 @@ class Chaos:
     nodes: int = 1  #: NATS servers
     submitters: int = 2
     workers: int = 3
-    gap: float = 3.0  #: seconds between two faults of services, on average
+    gap: float = 4.0  #: seconds between two faults of services, on average
     settle: float = 240.0  #: seconds after the last fault in which every task has to end
 
     @property
