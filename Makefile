@@ -191,6 +191,10 @@ chaos: setup ## 10,000 tasks while everything is killed: make chaos [TASKS=10000
 	@$(BIN)/python -m tests.chaos --tasks $(or $(TASKS),10000) --minutes $(or $(MINUTES),12) \
 		--nodes $(or $(NODES),1) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
+.PHONY: bench-dashboard
+bench-dashboard: setup ## how the dashboard's copy of 100,000 tasks answers
+	@$(BIN)/python benchmarks/dashboard_store.py
+
 .PHONY: screenshots
 screenshots: setup ## draw every page of the dashboard into docs/img
 	@scripts/need chromium chromium

@@ -58,6 +58,17 @@ def test_every_sort_and_page_gives_each_task_once(filled: Store, sort: str) -> N
     assert pages[3] == []
 
 
+def test_a_search_is_paged_and_follows_changes(filled: Store) -> None:
+    """Its pages follow each other, and what changed since the last look is in the next one."""
+    wanted = Filter(query="echo")
+    assert [numbers(filled, wanted, page=page, size=2) for page in (1, 2, 3)] == [[5, 3], [2, 1], []]
+    filled.apply(Batch([entry(8, created=NOW)], whole=True))
+    assert numbers(filled, wanted, size=2) == [8, 5]
+    filled.apply(Batch([entry(2, revision=50)], fresh=True))
+    filled.apply(Batch(whole=True))
+    assert numbers(filled, wanted) == [2]
+
+
 def test_what_can_not_be_asked_is_refused(filled: Store) -> None:
     """A bad sort, page or expression is an error with a sentence, not an empty table."""
     with pytest.raises(InvalidRequest, match="sorted by 'uuid; DROP'"):
@@ -88,12 +99,17 @@ def test_tiles_backlog_and_figures(filled: Store) -> None:
     assert filled.quantiles("run", NOW) == (None, None)
 
 
-def test_the_last_line_of_stderr_is_kept_and_output_is_not(filled: Store) -> None:
-    """A failure shows why at a glance; the document kept of a task holds none of its output."""
-    (row,) = filled.named([uuid_of(3)], queries.WHOLE)
-    assert row["complaint"] == "no such file: x.fits"
-    assert "first" not in row["record"]
-    assert '"returncode":3' in row["record"]
+def test_the_last_line_of_stderr_is_kept(filled: Store) -> None:
+    """A failure shows why at a glance."""
+    (row,) = filled.named([uuid_of(3)])
+    assert (row["complaint"], row["returncode"]) == ("no such file: x.fits", 3)
+
+
+def test_a_label_is_its_whole_key_and_value(store: Store) -> None:
+    """Neither a part of a key, nor a text that looks like another pair."""
+    labels = [{"a": "b"}, {'x"a': "b"}, {"a": "bc"}, {"c": '"a": "b"'}, {"é": "ü"}]
+    store.apply(Batch([entry(n, labels=one) for n, one in enumerate(labels)], fresh=True, whole=True))
+    assert [numbers(store, Filter(labels=one)) for one in labels] == [[0], [1], [2], [3], [4]]
 
 
 def test_selection_keeps_its_order_and_shows_new_states(filled: Store) -> None:

@@ -93,7 +93,7 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
     answer = {**row, "labels": json.loads(row["labels"]), "last_error": row["complaint"]}
     for name in _TIMES:
         answer[name] = None if row[name] is None else _iso(datetime.fromtimestamp(row[name], UTC))
-    return {name: value for name, value in answer.items() if name not in ("grp", "complaint", "record")}
+    return {name: value for name, value in answer.items() if name not in ("grp", "complaint")}
 
 
 def change_shown(change: Change) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from typing import Any
 
 from qme.bus.kv import Corrupt
 from qme.client import searching
-from qme.contracts.output import NAMES, STDERR, STREAMS
+from qme.contracts.output import NAMES, STDERR
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, TaskRecord
 
 #: characters that are kept of a task for the search, of its command for tables, and of the last line of its stderr
 SEARCHED, COMMAND, COMPLAINT = 16_384, 2_000, 400
 
-#: columns of the table, in its order; `record` is the document without its output
+#: columns of the table, in its order
 COLUMNS = (
     "uuid",
     "uid",
@@ -37,7 +37,6 @@ COLUMNS = (
     "returncode",
     "complaint",
     "haystack",
-    "record",
     "revision",
     "generation",
 )
@@ -52,10 +51,6 @@ def row_of(record: TaskRecord, revision: int, generation: int) -> Row:
     """Give the row of a record at a revision of the bucket."""
     data = record.data
     code = data.get("returncode")
-    kept = {
-        key: value for key, value in data.items() if key not in {NAMES[stream].excerpt for stream in STREAMS}
-    }
-    document = record.model_copy(update={"data": kept}).model_dump_json()
     return (
         record.uuid,
         record.uid,
@@ -77,7 +72,6 @@ def row_of(record: TaskRecord, revision: int, generation: int) -> Row:
         code if isinstance(code, int) else None,
         complaint(data.get(NAMES[STDERR].excerpt)),
         "\n".join(searching.texts(record))[:SEARCHED],
-        document,
         revision,
         generation,
     )
@@ -95,7 +89,7 @@ def unreadable(item: Corrupt, generation: int) -> Row:
         "grp": "unreadable",
         "reason": item.problem,
     }
-    row |= {"attempt": 0, "created": 0.0, "haystack": f"{key.taskid}\n{item.problem}", "record": "{}"}
+    row |= {"attempt": 0, "created": 0.0, "haystack": f"{key.taskid}\n{item.problem}"}
     row |= {"revision": item.revision, "generation": generation}
     return tuple(row.values())
 

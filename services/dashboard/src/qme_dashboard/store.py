@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from qme_dashboard.rows import COLUMNS, GROUPS, Row, row_of, unreadable
 _TABLE = (
     "CREATE TABLE tasks (uuid TEXT PRIMARY KEY, uid TEXT, executor TEXT, pool TEXT, user TEXT, command TEXT,"
     " message TEXT, labels TEXT, status TEXT, outcome TEXT, grp TEXT, reason TEXT, attempt INTEGER, worker TEXT,"
-    " created REAL, started REAL, finished REAL, returncode INTEGER, complaint TEXT, haystack TEXT, record TEXT,"
+    " created REAL, started REAL, finished REAL, returncode INTEGER, complaint TEXT, haystack TEXT,"
     " revision INTEGER, generation INTEGER) WITHOUT ROWID"
 )
 #: made once the first load is over, which takes half the time without them
@@ -45,15 +46,19 @@ _PUT = (
     + " WHERE excluded.revision >= tasks.revision OR excluded.generation > tasks.generation"
 )
 
+#: searches whose results are kept
+SEARCHES = 8
+
 
 class Store:
     """One copy. `version` grows with every change, so that whoever draws can tell whether there is anything new."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="qme-dashboard-", dir=folder
-        )  # only we may look into it
-        self._path = Path(self._folder.name) / "tasks.sqlite"
+        # Only we may look into it.
+        self._temporary = tempfile.TemporaryDirectory(prefix="qme-dashboard-", dir=folder)
+        self.folder = Path(self._temporary.name)
+        self._searching = threading.Lock()  #: one search at a time takes one processor
+        self._found: dict[tuple[object, ...], list[str]] = {}  #: searches of late
         self._idle: list[sqlite3.Connection] = []  #: readers' connections that nobody uses now
         self._writer = self._open()
         self._writer.execute(_TABLE)
@@ -76,15 +81,17 @@ class Store:
             self._writer.execute("BEGIN")
             for item in batch.items:
                 self._take(item)
-            if batch.whole and self._sweeps:
+            swept = batch.whole and self._sweeps
+            if swept:
                 self._sweeps = False
                 self._writer.execute("DELETE FROM tasks WHERE generation < ?", (self._generation,))
         if batch.whole and not self.loaded:
             for index in _INDEXES:
                 self._writer.execute(index)
             self._writer.execute("ANALYZE")
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.loaded = True
-        if batch.items or batch.fresh:
+        if batch.items or batch.fresh or swept:
             self.version += 1
 
     def _take(self, item: Item) -> None:
@@ -100,18 +107,29 @@ class Store:
         self._writer.execute(_PUT, row)
 
     # -- reading (any thread) ----------------------------------------------------------------------------------------
-    def page(
-        self, wanted: Filter, paging: Paging, columns: str = queries.SHOWN
-    ) -> tuple[int, list[dict[str, Any]]]:
+    def page(self, wanted: Filter, paging: Paging) -> tuple[int, list[dict[str, Any]]]:
         """Give how many tasks are meant, and one page of them. Raises InvalidRequest for a bad expression."""
         if wanted.query:
-            matching(wanted.query)
+            ids = self._searched(wanted, paging)
+            first = (paging.page - 1) * paging.size
+            return len(ids), self.named(ids[first : first + paging.size])
         (count,) = self.rows(queries.total(wanted))
-        return count["n"], self.rows(queries.page(wanted, paging, columns))
+        return count["n"], self.rows(queries.page(wanted, paging))
 
-    def named(self, uuids: list[str], columns: str = queries.SHOWN) -> list[dict[str, Any]]:
+    def _searched(self, wanted: Filter, paging: Paging) -> list[str]:
+        """Give all ids that a search finds; kept while nothing changes, since live pages ask again and again."""
+        matching(wanted.query)  # a bad one is refused here
+        key = (self.version, repr(wanted), paging.sort, paging.descending)
+        with self._searching:
+            if key not in self._found:
+                while len(self._found) >= SEARCHES:
+                    del self._found[next(iter(self._found))]
+                self._found[key] = [row["uuid"] for row in self.rows(queries.every(wanted, paging))]
+            return self._found[key]
+
+    def named(self, uuids: list[str]) -> list[dict[str, Any]]:
         """Give these tasks as they stand now, in this order; those that are gone are left out."""
-        found = {row["uuid"]: row for row in self.rows(queries.named(tuple(uuids), columns))}
+        found = {row["uuid"]: row for row in self.rows(queries.named(tuple(uuids)))}
         return [found[uuid] for uuid in uuids if uuid in found]
 
     def groups(self, wanted: Filter | None = None) -> dict[str, int]:
@@ -145,10 +163,12 @@ class Store:
         """Remove it from the disk."""
         for connection in (self._writer, *self._idle):
             connection.close()
-        self._folder.cleanup()
+        self._temporary.cleanup()
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=30.0, check_same_thread=False)
+        connection = sqlite3.connect(
+            self.folder / "tasks.sqlite", isolation_level=None, timeout=30.0, check_same_thread=False
+        )
         connection.row_factory = sqlite3.Row
         for pragma in (
             "journal_mode = WAL",
