@@ -113,7 +113,7 @@ types: setup ## mypy, strict on the packages and inside the tests
 	@set -e; for tests in $(SERVICE_TESTS); do MYPYPATH=$${tests%/tests} $(BIN)/mypy $$tests; done
 
 .PHONY: test
-test: test-unit test-py313 test-contract test-security test-integration test-cluster test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
+test: test-unit test-py313 test-contract test-security test-integration test-cluster test-containers test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
 
 # There is a folder of that name, which make would take for something that is done.
 .PHONY: tests
@@ -147,6 +147,11 @@ test-slurm: setup ## against a real Slurm of two nodes
 .PHONY: test-cluster
 test-cluster: setup ## qme on three NATS nodes, each of which may be down
 	@scripts/group cluster $(PYTEST) tests/cluster
+
+.PHONY: test-containers
+test-containers: setup ## NATS nodes in containers, paused, killed and cut off
+	@PATH=$$PATH:/usr/sbin scripts/need dockerd docker.io
+	@scripts/group containers $(PYTEST) tests/containers
 
 .PHONY: test-chaos
 test-chaos: setup ## the judge of the chaos run, and a short run of it

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from secrets import randbelow
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import nats
 from nats.aio.client import Client
@@ -28,6 +28,15 @@ CLIENT_PORTS, ROUTE_PORTS, STORE = (4222, 4223, 4224), (6222, 6223, 6224), "/var
 USERS = {"site": "change-me-site", "ann": "change-me-ann"}
 #: seconds until a cluster counts as broken
 PATIENCE = 60.0
+
+
+class Address(Protocol):
+    """A server that may be asked."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        ...
 
 
 class Node(NatsServer):
@@ -147,7 +156,7 @@ class Cluster:
             while True:
                 for node in self._running():
                     with suppress(NatsError, OSError, TimeoutError):
-                        return await _ask_all(node)
+                        return await ask_all(node)
                 await asyncio.sleep(0.1)
 
     async def consumers(self, stream: str) -> list[dict[str, Any]]:
@@ -192,7 +201,7 @@ class Cluster:
     async def _trouble(self, node: Node) -> str | None:
         """Say what is not well as seen through one node; None: it stored a write, and all is in step."""
         here = {running.name for running in self._running()}
-        for stream in await _ask_all(node):
+        for stream in await ask_all(node):
             name, cluster = stream["config"]["name"], stream.get("cluster") or {}
             if not cluster.get("leader"):
                 return f"{name} has no leader"
@@ -217,7 +226,7 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-async def _connect(node: Node) -> Client:
+async def _connect(node: Address) -> Client:
     async def quiet(error: Exception) -> None:
         """Say nothing: whoever asked gets the error."""
 
@@ -232,7 +241,8 @@ async def _connect(node: Node) -> Client:
     )
 
 
-async def _ask_all(node: Node) -> list[dict[str, Any]]:
+async def ask_all(node: Address) -> list[dict[str, Any]]:
+    """Describe all streams as one node sees them. Raises what a node does that is not there, or has no cluster."""
     client = await _connect(node)
     try:
         found: list[dict[str, Any]] = []
