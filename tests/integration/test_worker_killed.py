@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.integration.nats_server import NatsServer
-from tests.unit.worker.lab import USER, Lab, until
+from tests.unit.worker.lab import Lab, until
 
 from qme.contracts.tasks import Outcome
 from qme.worker.spooled import is_reported
@@ -24,26 +23,6 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    """A NATS server of the test's own."""
-    server = NatsServer(tmp_path / "nats")
-    await server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-async def lab(server: NatsServer, tmp_path: Path) -> AsyncIterator[Lab]:
-    """A pool on that server."""
-    bus = await server.connect(USER)
-    lab = Lab(None, bus, tmp_path)
-    await lab.set_up()
-    yield lab
-    await lab.clean_up()
-    await bus.close()
 
 
 def start(server: NatsServer, lab: Lab, point: str, *spools: str) -> subprocess.Popen[bytes]:

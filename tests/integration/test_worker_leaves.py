@@ -7,42 +7,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.integration.nats_server import NatsServer
-from tests.unit.worker.lab import POOL, USER, Lab
-from tests.unit.worker.test_leaving import LONG, says_draining
+from tests.unit.worker.lab import POOL, USER, Lab, until
+from tests.unit.worker.test_leaving import LONG, says_draining, until_told
 
 from qme.bus import topology
 from qme.contracts.tasks import Outcome
 
 pytestmark = [
     pytest.mark.nats,
+    pytest.mark.timeout(180),
     pytest.mark.skipif(NatsServer.program() is None, reason="there is no nats-server"),
 ]
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    """A NATS server of the test's own."""
-    server = NatsServer(tmp_path / "nats")
-    await server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-async def lab(server: NatsServer, tmp_path: Path) -> AsyncIterator[Lab]:
-    """A pool on that server, whose messages come again late, so that nobody can be served by waiting for that."""
-    bus = await server.connect(USER)
-    lab = Lab(None, bus, tmp_path)
-    await lab.set_up()
-    await bus.ensure_consumer(topology.consumer("shell", POOL, ack_wait=LONG))
-    yield lab
-    await lab.clean_up()
-    await bus.close()
+@pytest.fixture(autouse=True)
+async def _messages_come_again_late(lab: Lab) -> None:
+    """Nobody can be served by waiting for that."""
+    await lab.bus.ensure_consumer(topology.consumer("shell", POOL, ack_wait=LONG))
 
 
 def start(
@@ -74,13 +59,14 @@ async def test_drain_leaves_new_tasks_to_others(server: NatsServer, lab: Lab) ->
     draining = start(server, lab, "--drain")
     other: subprocess.Popen[bytes] | None = None
     try:
-        running = await lab.submit_marked("sleep 4; exit 3")
+        running = await lab.submit_marked(f"{until_told(lab)}; exit 3")
         await lab.begun(running)
         draining.send_signal(signal.SIGTERM)
         await says_draining(lab)
         late = await lab.submit_marked("true")
         other = start(server, lab, local_dir=lab.home / "local" / "elsewhere")
         assert (await lab.ended(late)).worker != lab.spool.worker_id
+        (lab.home / "go").touch()
         assert await left(draining) == 0
         record = await lab.ended(running)
         assert (record.outcome, record.data["returncode"]) == (Outcome.FAILED, 3)
@@ -95,9 +81,10 @@ async def test_drain_leaves_new_tasks_to_others(server: NatsServer, lab: Lab) ->
 async def test_restarts_lose_nothing(server: NatsServer, lab: Lab) -> None:
     """Through four restarts, as an upgrade does them, twenty tasks are started once each and end well."""
     keys = [await lab.submit_marked("sleep 0.2; echo done") for _ in range(20)]
-    for _ in range(4):
+    for number in range(1, 5):
         worker = start(server, lab)
-        await asyncio.sleep(1.3)
+        await until(lambda number=number: _were_ready(lab, number))  # type: ignore[misc]
+        await asyncio.sleep(0.4)
         worker.terminate()
         assert await left(worker) == 0
     worker = start(server, lab)
@@ -109,3 +96,7 @@ async def test_restarts_lose_nothing(server: NatsServer, lab: Lab) -> None:
     assert [record.outcome for record in records] == [Outcome.SUCCESS] * 20
     assert [lab.starts(key) for key in keys] == [1] * 20
     assert [await lab.output(key) for key in keys] == [b"done\n"] * 20
+
+
+async def _were_ready(lab: Lab, number: int) -> bool:
+    return (lab.home / "worker.log").read_text().count("worker.ready") == number

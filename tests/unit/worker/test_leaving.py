@@ -29,15 +29,21 @@ async def says_draining(lab: Lab) -> None:
     await until(look)
 
 
+def until_told(lab: Lab) -> str:
+    """A script that runs until there is a file `go` in the lab's home."""
+    return f"until [ -e {lab.home}/go ]; do sleep 0.05; done"
+
+
 async def test_drain_waits_for_what_runs(lab: Lab) -> None:
     """With `drain`, the first order to stop lets tasks end; nothing new is taken, and the heartbeat tells at once."""
     rare = replace(lab.settings, heartbeat=LONG)
     async with lab.worker(drain=True, settings=rare) as orders:
-        key = await lab.submit("sleep", "0.8")
+        key = await lab.submit("sh", "-c", until_told(lab))
         await lab.record(key, lambda record: record.claim is not None)
         orders.give()
         await says_draining(lab)
         other = await lab.submit("true")
+        (lab.home / "go").touch()
     assert (await lab.entry(key)).value.outcome is Outcome.SUCCESS
     assert (await lab.entry(other)).value.claim is None
 
@@ -45,12 +51,13 @@ async def test_drain_waits_for_what_runs(lab: Lab) -> None:
 async def test_a_second_order_hurries(lab: Lab) -> None:
     """A worker that drains leaves at the second order; the command lives on, and the next worker takes it up."""
     async with lab.worker(drain=True) as orders:
-        key = await lab.submit_marked("sleep 3; echo whole; exit 6")
+        key = await lab.submit_marked(f"{until_told(lab)}; echo whole; exit 6")
         await lab.begun(key)
         orders.give()
         await says_draining(lab)
         orders.give()
     assert not (await lab.entry(key)).value.ended
+    (lab.home / "go").touch()
     async with lab.worker():
         record = await lab.ended(key)
     assert (record.outcome, record.data["returncode"]) == (Outcome.FAILED, 6)
