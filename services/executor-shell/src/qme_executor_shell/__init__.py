@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from qme.executor import Executor, ExecutorSettings, Result, Task, capture, option
 from qme.executor.environment import OF_A_SHELL
-from qme.executor.workplace import prepare
+from qme.executor.workplace import prepare, ready
 from qme.settings import BOOLEAN, integer
 
 #: seconds within which a login shell has to tell its environment
@@ -47,7 +47,7 @@ class ShellExecutor(Executor[ShellSettings]):
     async def execute(self, task: Task) -> Result:
         """Run the task's command to its end."""
         spec = task.spec
-        place = prepare(task)
+        place = await ready(task, prepare)
         await task.update(
             pwd=str(place.cwd),
             user=pwd.getpwuid(os.getuid()).pw_name,

@@ -12,6 +12,7 @@ import time
 
 from qme.contracts.tasks import Outcome
 from qme.executor import Result, Task
+from qme.executor.workplace import ready
 from qme.observe.logging import get_logger
 from qme_executor_slurm import answers, commands, sbatch
 from qme_executor_slurm.answers import Accepted, Failed, Verdict
@@ -50,7 +51,7 @@ class Submitter:
                 if refused is not None:
                     return refused
                 continue
-            call = prepare_call(task)
+            call = await ready(task, prepare_call)
             await task.update(pwd=str(call.place.cwd), script=call.script and str(call.script))
             if not call.submission.submits:
                 argv = [*commands.without_stray(task.spec.env), *call.submission.argv]

@@ -6,17 +6,26 @@ since the command may have changed, moved or removed what it found.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from qme.contracts.tasks import SentFile, TaskSpec
 from qme.errors import QmeError
+from qme.executor.aside import aside
 from qme.executor.base import Task
+
+T = TypeVar("T")
+
+#: seconds after which a task says what it waits for
+SLOW = 5.0
 
 
 class WorkplaceError(QmeError):
@@ -55,6 +64,22 @@ def prepare(task: Task) -> Workplace:
         stdin = task.directory / "stdin"
         _write(stdin, content(spec.stdin), 0o600)
     return Workplace(workplace, own=cwd is None, stdin=stdin)
+
+
+async def ready(task: Task, lay: Callable[[Task], T]) -> T:
+    """Do `lay(task)`, such as `prepare`, without keeping other tasks waiting while a file server does not answer.
+
+    The record tells that it takes long. Raises what `lay` raises.
+    """
+    laying = asyncio.create_task(aside(lay, task))
+    try:
+        done, _ = await asyncio.wait({laying}, timeout=SLOW)
+        if not done:
+            where = task.spec.cwd or "its folder"
+            await task.update(reason=f"waits for {where} on {os.uname().nodename}, which does not answer")
+        return await laying
+    finally:
+        laying.cancel()
 
 
 def _usable(spec: TaskSpec) -> Path | None:
