@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tests.integration.nats_server import NatsServer
 from tests.integration.standing import Site, standing
-from tests.integration.test_worker_killed import stop
-from tests.unit.worker.lab import Lab, until
+from tests.integration.test_worker_killed import start, stop
+from tests.unit.worker.lab import POOL, Lab, until
 
+from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, RetryPolicy, Status
 from qme.errors import QmeError
@@ -48,6 +49,36 @@ async def test_claims_that_the_bus_forgot(site: Site) -> None:
     finally:
         await stop(worker)
     assert (lab.starts(runs), lab.starts(quick)) == (1, 1)
+
+
+async def test_another_host_leaves_what_the_bus_forgot(site: Site) -> None:
+    """Its worker would be handed the message, and has no start token: whoever runs the task comes first."""
+    lab = site.lab
+    runs, gate = await site.submit_gated()
+    await site.keep()
+    worker = site.worker()
+    await lab.running(runs)
+    other = Lab(None, lab.bus, lab.home / "other")
+    other.home.mkdir()
+    elsewhere = start(site.server, other, "never")
+    try:
+        await until(lambda: _living(lab, 2))
+        await site.set_back()
+        again = await lab.record(runs, lambda record: record.claim)
+        assert again.worker == lab.spool.worker_id
+        gate.touch()
+        await lab.ended(runs)
+        await lab.ended(await lab.submit("true"))
+    finally:
+        await stop(worker)
+        await stop(elsewhere)
+        await other.clean_up()
+    assert lab.starts(runs) == 1
+
+
+async def _living(lab: Lab, number: int) -> bool:
+    every = subjects.bucket_subject(subjects.BUCKET_EXECUTORS, subjects.heartbeat_key("shell", POOL, "*"))
+    return len(await lab.bus.subjects(subjects.bucket_stream(subjects.BUCKET_EXECUTORS), every)) == number
 
 
 async def test_an_end_that_the_bus_forgot(site: Site) -> None:

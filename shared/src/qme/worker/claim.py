@@ -71,7 +71,7 @@ async def take(context: Context, delivery: Delivery) -> Attempt | None:
         await _unusable(delivery, error)
         return None
     key, which = context.key(message.uuid), (message.uuid, message.attempt)
-    if context.paused:  # it had been asked for before
+    if context.paused or context.settling:  # it had been asked for before
         await _answer(delivery.nak(AGAIN))
         return None
     if which in context.held:

@@ -44,6 +44,8 @@ class Context:
     arriving: int = 0
     #: why nothing new can be taken right now
     paused: str | None = None
+    #: the bus has just come back, and may have forgotten whose its tasks are: nothing new is taken for a moment
+    settling: bool = False
     room: Room = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,7 +58,7 @@ class Context:
 
     def credit(self) -> int:
         """Tasks that can be taken on now. What was adopted may be more than there are slots."""
-        return 0 if self.paused else max(0, self.slots - len(self.held) - self.arriving)
+        return 0 if self.paused or self.settling else max(0, self.slots - len(self.held) - self.arriving)
 
     def key(self, uuid: str) -> TaskKey:
         """Where a task of this worker lives."""

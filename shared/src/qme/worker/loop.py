@@ -22,6 +22,8 @@ log = get_logger(__name__)
 
 #: seconds between two cleanings of the spool
 CLEANING = 1800.0
+#: seconds after a reconnect in which nothing new is taken: whoever holds a task that the bus has forgotten says so
+SETTLE = 3.0
 #: seconds before records that could not be read are read again
 AGAIN = 2.0
 #: seconds that taking leave of the bus may take
@@ -143,10 +145,17 @@ class Worker:
         own = subjects.heartbeat_key(context.executor.name, context.pool, context.worker)
         async with context.bus.follow(subjects.bucket_subject(subjects.BUCKET_EXECUTORS, own)) as signs:
             async for sign in signs:
-                if sign is None and await context.records.set_back():
+                if sign is not None:
+                    continue
+                # Before the first message that is handed out again: another worker may hold its task, and say so now.
+                context.settling = True
+                await self._look_after()
+                if await context.records.set_back():
                     log.warning("worker.bus_was_set_back", held=len(context.held))
-                    await self._look_after()
                     await self._adopt_recorded(group)
+                await asyncio.sleep(SETTLE)
+                context.settling = False
+                self._more.set()
 
     async def _perform(self, attempt: Attempt) -> None:
         context = self._context
