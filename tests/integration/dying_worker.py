@@ -2,7 +2,7 @@
 
 SPOOLS is the folder of its spool, where that is not the lab's own. POINT is
 ``before|after:<subject prefix>:<which one>`` for an append to the bus, ``execute``, ``token`` (the keeper's start has
-been answered), or ``never``.
+been answered), or ``never``. The variable SETTLE is its setting of that name.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Dying(ShellExecutor):
 
 async def main(url: str, home: Path, point: str, *spools: str) -> None:
     """Run until killed."""
-    settings = settings_for(home)
+    settings = settings_for(home, float(os.environ.get("SETTLE", "0.5")))
     for folder in spools:
         settings = replace(settings, local_dir=Path(folder))
     bus: Any = FaultyBus(

@@ -97,13 +97,14 @@ def once(prefix: str, error: Exception | None = None) -> Callable[[str], None]:
     return fault
 
 
-def settings_for(home: Path) -> Settings:
+def settings_for(home: Path, settle: float = 0.5) -> Settings:
     """Make settings that are quick."""
     return Settings(
         home=home,
         user=USER,
         host="testhost",
         heartbeat=0.25,
+        settle=settle,
         lease=10.0,
         term_grace=0.5,
         log_interval=0.05,

@@ -115,6 +115,9 @@ class Settings:
         30.0, duration(), "a claim older than half of this is read again before a command starts"
     )
     heartbeat: float = option(10.0, duration(), "a worker says that it lives this often")
+    settle: float = option(
+        3.0, duration(), "a worker takes nothing new for this long after the bus has come back"
+    )
     term_grace: float = option(5.0, duration(), "time from TERM to KILL")
     log_limit: int = option(64 << 20, size(0), "output per task and stream that goes to the bus")
     log_chunk: int = option(128 << 10, size(1 << 10, 240 << 10), "largest piece of output in one message")

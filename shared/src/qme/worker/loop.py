@@ -22,8 +22,6 @@ log = get_logger(__name__)
 
 #: seconds between two cleanings of the spool
 CLEANING = 1800.0
-#: seconds after a reconnect in which nothing new is taken: whoever holds a task that the bus has forgotten says so
-SETTLE = 3.0
 #: seconds before records that could not be read are read again
 AGAIN = 2.0
 #: seconds that taking leave of the bus may take
@@ -153,7 +151,7 @@ class Worker:
                 if await context.records.set_back():
                     log.warning("worker.bus_was_set_back", held=len(context.held))
                     await self._adopt_recorded(group)
-                await asyncio.sleep(SETTLE)
+                await asyncio.sleep(context.settings.settle)
                 context.settling = False
                 self._more.set()
 
