@@ -4,12 +4,16 @@ CI (root's conftest.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+from tests.integration.nats_server import NatsServer
 from tests.integration.stack import Stack
 from tests.slurm.cluster import Cluster, SlurmMissing
 from tests.slurm.tasks import QUICK, STRAY
+from tests.slurm.workers import Workers
+from tests.unit.worker.lab import USER, Lab
 
 #: Clients give up on a controller after 10 s by default; four are enough here. And partitions that take no jobs.
 EXTRA = """MessageTimeout=4
@@ -39,4 +43,21 @@ def qme(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     stack.ok("up", "--detach")
     yield stack
     stack.qme("down", "--cancel")
+    slurm.cancel_all()
+
+
+@pytest.fixture
+async def workers(slurm: Cluster, tmp_path: Path) -> AsyncIterator[Workers]:
+    """A bus of the test's own, with a pool for Slurm tasks."""
+    server = NatsServer(tmp_path / "nats")
+    await server.start()
+    bus = await server.connect(USER)
+    lab = Lab(None, bus, tmp_path, "slurm")
+    await lab.set_up()
+    workers = Workers(slurm, server, lab)
+    yield workers
+    workers.kill()
+    await lab.clean_up()
+    await bus.close()
+    server.kill()
     slurm.cancel_all()

@@ -2,7 +2,7 @@
 
 POINT is ``execute``, ``intent`` (it stands in the journal), ``sbatch:<seconds>`` (so long after sbatch was started),
 ``answered`` (sbatch has named the job), ``noted`` (the job stands in the journal), ``polled:<n>`` (after so many looks
-at Slurm), or ``never``. KEY=VALUE are settings of the executor, in seconds.
+at Slurm), or ``never``. KEY=VALUE are settings of the executor, in seconds; ``lease`` is the worker's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,11 @@ async def main(url: str, home: Path, point: str, settings: dict[str, float]) -> 
         [url], {}, user=USER, name="worker", connect_timeout=5.0, publish_retry=10.0
     )
     arrange(point)
+    lease = settings.pop("lease", 10.0)
     executor = SlurmExecutor(SlurmSettings(**{**QUICK, **settings}))  # type: ignore[arg-type]
     orders = Orders()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, orders.give)
-    await work(executor, settings_for(home), bus, orders=orders)
+    await work(executor, replace(settings_for(home), lease=lease), bus, orders=orders)
     await bus.close()
 
 

@@ -6,15 +6,12 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from tests.integration.nats_server import NatsServer
-from tests.slurm.cluster import Cluster
 from tests.slurm.workers import Workers
-from tests.unit.worker.lab import USER, Lab, until
+from tests.unit.worker.lab import USER, until
 
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, Status
@@ -27,23 +24,6 @@ pytestmark = [
 
 #: tasks in the test of many kills; `make soak` has more
 MANY = int(os.environ.get("QME_TEST_JOBS", "20"))
-
-
-@pytest.fixture
-async def workers(slurm: Cluster, tmp_path: Path) -> AsyncIterator[Workers]:
-    """A bus of the test's own, with a pool for Slurm tasks."""
-    server = NatsServer(tmp_path / "nats")
-    await server.start()
-    bus = await server.connect(USER)
-    lab = Lab(None, bus, tmp_path, "slurm")
-    await lab.set_up()
-    workers = Workers(slurm, server, lab)
-    yield workers
-    workers.kill()
-    await lab.clean_up()
-    await bus.close()
-    server.kill()
-    slurm.cancel_all()
 
 
 async def has(workers: Workers, key: TaskKey, words: str) -> bool:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Workers:
-    """One pool of Slurm workers, one of which lives at a time."""
+    """One pool of Slurm workers; those of one home have one spool, and one of them lives at a time."""
 
     def __init__(self, slurm: Cluster, server: NatsServer, lab: Lab) -> None:
         self.slurm = slurm
@@ -33,9 +33,11 @@ class Workers:
         self._since = datetime.now(UTC)
         self._started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, point: str = "never", *settings: str) -> subprocess.Popen[bytes]:
-        """Start a worker that dies at a point."""
-        words = [self._server.url, str(self.lab.home), point, *settings]
+    def start(
+        self, point: str = "never", *settings: str, home: Path | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker that dies at a point; with another `home` it is another worker of the pool."""
+        words = [self._server.url, str(home or self.lab.home), point, *settings]
         with (self.lab.home / "worker.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.slurm.dying_worker", *words],

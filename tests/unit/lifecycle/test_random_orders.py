@@ -22,6 +22,7 @@ from qme.lifecycle import (
     Rerun,
     Returned,
     Started,
+    TakenOver,
     Vanished,
     advance,
     new_record,
@@ -50,6 +51,11 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         Returned, workers, st.sampled_from(["d", "e"]), attempts, moments, statuses, st.none() | moments
     ),
+    st.builds(
+        TakenOver,
+        st.builds(Claimed, workers, st.sampled_from(["f", "g"]), attempts, moments),
+        st.sampled_from(["a", "b", "f"]),
+    ),
     st.builds(Rerun, st.just("ann"), moments, st.none() | attempts, st.booleans()),
 )
 
@@ -74,6 +80,8 @@ def test_no_order_of_events_makes_an_illegal_state(sequence: list[Event], retrie
         assert step.record.attempt >= record.attempt
         assert not step.unchanged or step.record == record
         record = step.record
+        if record.claim is not None and isinstance(event, TakenOver):
+            holders[record.attempt] = record.claim.worker
         if record.claim is not None:
             assert holders.setdefault(record.attempt, record.claim.worker) == record.claim.worker
         enqueued += [effect.attempt for effect in step.effects if isinstance(effect, Enqueue)]

@@ -7,7 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import CancelRequest, Outcome, RetryPolicy, Status, TaskRecord, TaskSpec
+from qme.contracts.tasks import (
+    CancelRequest,
+    Claim,
+    Holder,
+    Outcome,
+    RetryPolicy,
+    Status,
+    TaskRecord,
+    TaskSpec,
+)
 from qme.errors import IllegalTransition
 from qme.lifecycle import (
     KEPT_ATTEMPTS,
@@ -25,6 +34,7 @@ from qme.lifecycle import (
     Retry,
     Returned,
     Started,
+    TakenOver,
     Vanished,
     advance,
     new_record,
@@ -206,6 +216,51 @@ def test_lost_by_silence_is_provisional_and_can_be_corrected() -> None:
     assert step.record.outcome is Outcome.SUCCESS
     assert not step.record.provisional
     assert step.effects == (Finish(KEY, Outcome.SUCCESS, corrected=True),)
+
+
+TAKEN = TakenOver(Claimed("w2", "n2", 1, at(60), "h2", "b2"), "n1")
+
+
+def test_a_silent_workers_attempt_goes_on_with_another() -> None:
+    """The claim changes hands and remembers who had it; how the attempt stands, and a wish to end it, stay."""
+    before = apply(
+        record(), RELEASED, Claimed("w1", "n1", 1, at(1), "h1", "b1"), STARTED, CancelAsked("ann", at(2))
+    )
+    step = advance(before, TAKEN)
+    assert step.effects == ()
+    taken = step.record
+    assert taken.claim == Claim(
+        worker="w2",
+        nonce="n2",
+        at=at(60),
+        host="h2",
+        boot="b2",
+        earlier=(Holder(worker="w1", host="h1", boot="b1"),),
+    )
+    assert taken == before.model_copy(update={"claim": taken.claim, "worker": "w2"})
+    assert advance(taken, TAKEN).unchanged
+    again = apply(taken, TakenOver(Claimed("w3", "n3", 1, at(90)), "n2"))
+    assert [holder.worker for holder in again.claim.earlier] == ["w1", "w2"] if again.claim else False
+
+
+def test_a_worker_that_lost_its_attempt_reports_to_nobody() -> None:
+    """It comes back and knows no better: what it says changes nothing; the one that has it ends it."""
+    taken = apply(record(), *RUNNING, TAKEN)
+    late: list[Event] = [Progressed(1, {"x": 1}, worker="w1"), Ended(1, Outcome.LOST, at(70), worker="w1")]
+    assert [advance(taken, event).unchanged for event in late] == [True, True]
+    assert apply(taken, Progressed(1, {"x": 1}, worker="w2")).data == {"x": 1}
+    assert apply(taken, Ended(1, Outcome.SUCCESS, at(71), worker="w2")).outcome is Outcome.SUCCESS
+
+
+@pytest.mark.parametrize(
+    "events",
+    [(RELEASED,), (*RUNNING, Ended(1, Outcome.SUCCESS, at(5))), (RELEASED, Claimed("w1", "n9", 1, at(1)))],
+    ids=["nobody's", "ended", "claimed anew"],
+)
+def test_only_the_claim_that_was_seen_is_taken_over(events: tuple[Event, ...]) -> None:
+    """Of several that try, one succeeds; and nobody takes what has gone on meanwhile."""
+    with pytest.raises(IllegalTransition, match="does not stand any more"):
+        advance(apply(record(), *events), TAKEN)
 
 
 def test_silence_alone_does_not_retry() -> None:

@@ -3,6 +3,7 @@
 executor    the class: wires the rest
 settings    every wait of it
 submitting  from a task to its one job; `journal` is its memory on disk, `search` its eyes
+inheriting  what a worker left from whom a task was taken over
 call        the sbatch of a task: its folder, script and words
 poller      the one loop that asks Slurm about all jobs
 cancelling  ends jobs, our own ones only

@@ -10,7 +10,7 @@ from pathlib import Path
 from qme.contracts import sbatch_words
 from qme.contracts.tasks import SentFile
 from qme.executor import Task, plain_words
-from qme.executor.workplace import Workplace, lay_out, prepare
+from qme.executor.workplace import Workplace, WorkplaceError, lay_out, prepare
 from qme_executor_slurm import sbatch
 from qme_executor_slurm.sbatch import Submission
 
@@ -43,6 +43,15 @@ def prepare_call(task: Task) -> Call:
     mark = sbatch.marker(task.spec.uuid, task.number)
     submission = sbatch.build(argv, mark, script=text.decode(errors="replace"), env=task.spec.env)
     return Call(submission, place, stdin, path)
+
+
+def clusters_of(task: Task) -> str | None:
+    """Give the clusters that the task's sbatch names, also where it can't be run here."""
+    try:
+        return prepare_call(task).submission.clusters
+    except WorkplaceError:
+        words = sbatch_words.read(plain_words(task.spec)[1:])
+        return words.value("clusters") or task.spec.env.get("SBATCH_CLUSTERS")
 
 
 def _script(word: str, folder: Path, cwd: Path, task: Task) -> Path | None:

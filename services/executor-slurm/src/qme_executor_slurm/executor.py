@@ -16,6 +16,7 @@ from qme_executor_slurm import exports
 from qme_executor_slurm.actions import SlurmActions
 from qme_executor_slurm.cancelling import Cancelling
 from qme_executor_slurm.commands import NoAnswer, Slurm
+from qme_executor_slurm.inheriting import inherit
 from qme_executor_slurm.jobs import Job
 from qme_executor_slurm.journal import Journal, Submitted
 from qme_executor_slurm.locating import locate
@@ -48,6 +49,7 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
     version = "1"
     begins = Status.QUEUED
     lost_by_silence = False
+    taken_over = True
     script = "sbatch"
     fields = ("jobid", "slurm_state", "slurm_reason", "partition", "nodes", "returncode", "outputfile")
     settings_type = SlurmSettings
@@ -77,6 +79,8 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
         following = self._under_way[which] = Following()
         try:
             journal = Journal(task.directory / JOURNAL)
+            if journal.untouched:
+                inherit(task, journal)
             resumed = journal.submitted is not None
             await task.update(
                 user=pwd.getpwuid(os.getuid()).pw_name,

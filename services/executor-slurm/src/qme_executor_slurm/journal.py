@@ -69,6 +69,11 @@ class Journal:
             except (ValueError, TypeError, KeyError):  # torn by a crash: what it was about had not begun
                 continue
 
+    @property
+    def untouched(self) -> bool:
+        """Nothing of this attempt was ever begun here."""
+        return self._fresh
+
     def intend(self, at: float, marker: str, clusters: str | None) -> None:
         """Note that sbatch is about to be called. Raises OSError: then it must not be."""
         self._write({"phase": "submitting", "at": at, "marker": marker, "clusters": clusters})

@@ -18,6 +18,7 @@ from qme_executor_slurm import answers, commands, sbatch
 from qme_executor_slurm.answers import Accepted, Failed, Verdict
 from qme_executor_slurm.call import Call, prepare_call
 from qme_executor_slurm.commands import NoAnswer, Slurm
+from qme_executor_slurm.inheriting import others_calls, waits_for
 from qme_executor_slurm.journal import Journal, Open, Submitted
 from qme_executor_slurm.lookup import Found
 from qme_executor_slurm.poller import Poller
@@ -43,10 +44,12 @@ class Submitter:
     async def submit(self, task: Task, journal: Journal, cancelled: asyncio.Event) -> Submitted | Result:
         """Give the task's job, or how the attempt ended without one. `cancelled` cuts pauses short. Safe to repeat."""
         pause = self._settings.retry_first
-        orphaned = journal.open is not None
+        calls = others_calls(task) if journal.untouched else journal.open
+        orphaned = calls is not None
         while journal.submitted is None:
-            if journal.open is not None:
-                refused = await self._settle(task, journal, journal.open, orphaned=orphaned)
+            if calls is not None:
+                refused = await self._settle(task, journal, calls, orphaned=orphaned)
+                calls = None
                 orphaned = False
                 if refused is not None:
                     return refused
@@ -60,6 +63,7 @@ class Submitter:
             async with self._room:
                 await task.confirm()
                 answer = await self._call(task, journal, call)
+            calls = journal.open
             if isinstance(answer, Accepted):
                 break
             if answer.verdict is Verdict.REFUSED:
@@ -108,6 +112,7 @@ class Submitter:
         mark = (task.spec.uuid, task.number)
         if orphaned:  # by a worker's death, the last one may still be at it; but its time is bounded
             await asyncio.sleep(min(max(0.0, calls.last + self._bound - time.time()), self._bound))
+        alone = await task.alone()
         empty_since: float | None = None
         pause = self._settings.poll_floor
         while True:
@@ -120,6 +125,12 @@ class Submitter:
             else:
                 if found:
                     return await self._adopt(task, journal, calls, found)
+                if not alone:
+                    await task.update(reason=waits_for(task))
+                    alone = await task.alone()
+                    # Back: what it began last has come to its end after this time.
+                    await asyncio.sleep(self._bound if alone else self._settings.poll_floor)
+                    continue
                 now = time.monotonic()
                 if empty_since is not None and now - empty_since >= self._settings.lookup_span:
                     log.info("slurm.no_job", marker=sbatch.marker(*mark))

@@ -91,3 +91,4 @@ class Heartbeat(_Advert):
     at: datetime
     interval: float  #: seconds until the next one
     paused: str | None = None  #: why it takes nothing new
+    boot: str | None = None  #: which boot of its host it is

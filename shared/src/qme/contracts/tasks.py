@@ -47,13 +47,23 @@ class _Stored(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True, populate_by_name=True)
 
 
-class Claim(_Stored):
-    """A worker's right to run the current attempt."""
+class Holder(_Stored):
+    """A worker that held an attempt, and where: for whoever has to know if it can still act."""
 
     worker: str
+    host: str | None = None
+    #: of its host when it claimed
+    boot: str | None = None
+
+
+class Claim(Holder):
+    """A worker's right to run the current attempt."""
+
     #: new for every try to claim: tells the worker whether a stored claim is the one it just wrote
     nonce: str
     at: datetime
+    #: those from whom the attempt was taken over, as they had fallen silent
+    earlier: tuple[Holder, ...] = ()
 
 
 class CancelRequest(_Stored):

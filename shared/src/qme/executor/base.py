@@ -121,6 +121,14 @@ class Task(Protocol):
         """
         ...
 
+    async def alone(self) -> bool:
+        """Tell whether no worker that held the attempt before this one can still act upon it.
+
+        True where there was none. After a take-over False until each of them is back, or its host was rebooted: till
+        then it may be frozen with an effect under way, so none must be made on the ground that none is seen. Ask again.
+        """
+        ...
+
     def follow(
         self, files: Mapping[str, Path], *, first: float, longest: float
     ) -> AbstractAsyncContextManager[None]:
@@ -150,6 +158,8 @@ class Executor(ABC, Generic[SettingsT]):
     version: ClassVar[str] = "0"
     #: how a task stands once it is claimed: QUEUED where a scheduler decides when it runs, and `update` tells
     begins: ClassVar[Status] = Status.RUNNING
+    #: another worker of the pool may call `execute` for an attempt whose worker is silent (`Task.alone`)
+    taken_over: ClassVar[bool] = False
     #: how its commands name a script, which clients then send along as `spec.script`: ``sbatch``, or None
     script: ClassVar[str | None] = None
     #: names in the exported data that are worth showing, in order

@@ -6,6 +6,7 @@ it at the revision it read, and on a conflict does all three again: so every eve
     event            who          what it does
     Released         submitter    a worker may claim the task now; a queue message becomes due
     Claimed          worker       the attempt belongs to this worker alone
+    TakenOver        worker       the attempt of a worker that fell silent goes on here, where its executor can do that
     Started          worker       the command runs (or waits in a scheduler, then the status stays `queued`)
     Progressed       worker       exported data or the status in the scheduler changed
     CancelAsked      submitter    unclaimed: ends it here; claimed: the wish is recorded and the worker is nudged
@@ -34,6 +35,7 @@ from qme.lifecycle.events import (
     Retry,
     Returned,
     Started,
+    TakenOver,
     Vanished,
 )
 from qme.lifecycle.records import KEPT_ATTEMPTS, new_record, story, violations
@@ -56,6 +58,7 @@ __all__ = [
     "Retry",
     "Returned",
     "Started",
+    "TakenOver",
     "Transition",
     "Vanished",
     "advance",

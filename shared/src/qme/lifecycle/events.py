@@ -21,12 +21,22 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A worker takes the attempt."""
+    """A worker takes the attempt; `host` and `boot` say where it runs."""
 
     worker: str
     nonce: str
     attempt: int
     at: datetime
+    host: str | None = None
+    boot: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A worker takes the attempt from another one of the pool, which is silent: `over` is the nonce of its claim."""
+
+    claim: Claimed
+    over: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,8 @@ class Progressed:
     status: Status | None = None
     reason: str | None = None
     started: datetime | None = None
+    #: who reports: counts for nothing once another worker has taken the attempt over
+    worker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,8 @@ class Ended:
     data: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
     started: datetime | None = None
+    #: as in `Progressed`
+    worker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +122,9 @@ class Rerun:
     force: bool = False
 
 
-Event = Released | Claimed | Started | Progressed | CancelAsked | Ended | Vanished | Returned | Rerun
+Event = (
+    Released | Claimed | TakenOver | Started | Progressed | CancelAsked | Ended | Vanished | Returned | Rerun
+)
 
 
 # -- effects ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from qme.contracts.tasks import CancelRequest, Claim, Outcome, Status, TaskRecord
+from qme.contracts.tasks import CancelRequest, Claim, Holder, Outcome, Status, TaskRecord
 from qme.errors import IllegalTransition
 from qme.lifecycle.endings import begin_next, close, corrected_history, sentence
 from qme.lifecycle.events import (
@@ -25,6 +25,7 @@ from qme.lifecycle.events import (
     Retry,
     Returned,
     Started,
+    TakenOver,
     Vanished,
 )
 from qme.lifecycle.records import story
@@ -51,8 +52,8 @@ def advance(record: TaskRecord, event: Event) -> Transition:
     match event:
         case Released():
             return _released(record, event)
-        case Claimed():
-            return _claimed(record, event)
+        case Claimed() | TakenOver():
+            return _claimed(record, event) if isinstance(event, Claimed) else _taken_over(record, event)
         case Started():
             return _started(record, event)
         case Progressed():
@@ -98,8 +99,35 @@ def _claimed(record: TaskRecord, event: Claimed) -> Transition:
         raise _illegal(record, event, "the attempt is not waiting for a worker")
     if record.cancel is not None:
         raise _illegal(record, event, "it is to be cancelled")
-    claim = Claim(worker=event.worker, nonce=event.nonce, at=event.at)
-    return Transition(_with(record, claim=claim, worker=event.worker))
+    return Transition(_with(record, claim=_claim(event), worker=event.worker))
+
+
+def _claim(event: Claimed, *earlier: Holder) -> Claim:
+    return Claim(
+        worker=event.worker,
+        nonce=event.nonce,
+        at=event.at,
+        host=event.host,
+        boot=event.boot,
+        earlier=tuple(dict.fromkeys(earlier)),
+    )
+
+
+def _taken_over(record: TaskRecord, event: TakenOver) -> Transition:
+    held, claim = record.claim, event.claim
+    if held is not None and held.nonce == claim.nonce and record.attempt == claim.attempt:
+        return _same(record)
+    if held is None or held.nonce != event.over or record.attempt != claim.attempt:
+        raise _illegal(record, event, "the claim that was seen does not stand any more")
+    before = Holder(worker=held.worker, host=held.host, boot=held.boot)
+    taken = _claim(claim, *held.earlier, before)
+    return Transition(_with(record, claim=taken, worker=claim.worker))
+
+
+def _is_anothers(record: TaskRecord, event: Progressed | Ended) -> bool:
+    """Another worker has taken over what the report is about."""
+    held = record.claim
+    return held is not None and event.worker is not None and held.worker != event.worker
 
 
 def _started(record: TaskRecord, event: Started) -> Transition:
@@ -117,7 +145,7 @@ def _started(record: TaskRecord, event: Started) -> Transition:
 
 
 def _progressed(record: TaskRecord, event: Progressed) -> Transition:
-    if event.attempt != record.attempt or record.ended:
+    if event.attempt != record.attempt or record.ended or _is_anothers(record, event):
         return _same(record)
     if record.claim is None:
         raise _illegal(record, event, "nobody has claimed it")
@@ -157,7 +185,7 @@ def _ended(record: TaskRecord, event: Ended) -> Transition:
         history = (event.attempt, event.outcome, event.at, event.reason, event.data)
         known = corrected_history(record, *history)
         return Transition(known, unchanged=known is record)
-    if record.ended and not record.provisional:
+    if (record.ended and not record.provisional) or _is_anothers(record, event):
         return _same(record)
     if not record.ended and record.claim is None:
         raise _illegal(record, event, "nobody has claimed it")

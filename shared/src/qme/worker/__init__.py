@@ -5,6 +5,8 @@ connection  reaches the bus, and waits until a submitter has set it up
 presence    says that the executor and this worker exist
 claim       a queue message becomes an attempt of this worker's, or is dropped
 adopt       takes up what this worker held before it was restarted
+takeover    takes up what another worker of the pool held that has fallen silent
+predecessors  whether those can still act upon it
 attempt     an attempt from the claim to its final record; what an executor is handed
 command     its one command: started at most once, waited for, ended
 progress    what it exports while it runs

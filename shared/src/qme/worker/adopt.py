@@ -48,7 +48,7 @@ async def _from_folder(context: Context, folder: AttemptDir) -> Attempt | None:
         # Cleared, or the bus was rolled back behind it. Not marked: should the record return, we look again.
         log.warning("adopt.record_gone", task=folder.uuid, attempt=folder.attempt)
         return None
-    return await _take_up(context, folder, entry, read_at)
+    return await take_up(context, folder, entry, read_at)
 
 
 async def _ours(context: Context, entry: RecordEntry, folder: AttemptDir, read_at: float) -> Ours | None:
@@ -86,7 +86,7 @@ async def from_records(context: Context) -> AsyncIterator[Attempt]:
             entry, read_at = await context.records.read_surely(seen.value.key)
             if entry is None or not _is_mine(context, entry.value, folder):
                 continue
-            attempt = await _take_up(context, folder, entry, read_at)
+            attempt = await take_up(context, folder, entry, read_at)
         except OSError as error:
             context.spool.pass_over(folder.path, error)
             continue
@@ -104,9 +104,8 @@ def _is_mine(context: Context, record: TaskRecord, folder: AttemptDir) -> bool:
     return context.records.holds(record, folder.attempt)
 
 
-async def _take_up(
-    context: Context, folder: AttemptDir, entry: RecordEntry, read_at: float
-) -> Attempt | None:
+async def take_up(context: Context, folder: AttemptDir, entry: RecordEntry, read_at: float) -> Attempt | None:
+    """Hold an attempt that is this worker's by a record read at that second; None where nothing is left to be done."""
     if entry.value.provisional and not folder.start.exists():
         await never_started(context, entry, folder.attempt)
         mark_reported(folder)

@@ -28,6 +28,7 @@ from qme.worker.context import Context, Which
 from qme.worker.ending import never_started, report
 from qme.worker.following import Copy, following
 from qme.worker.logs import Output
+from qme.worker.predecessors import are_over
 from qme.worker.progress import Progress
 from qme.worker.records import RecordEntry
 from qme.worker.verdict import judge, wish
@@ -75,6 +76,8 @@ class Attempt:
         self._progress = Progress(number, entry.value.data if self._is_current else {}, self._write)
         self._output: Output | None = None
         self._cancelling: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
+        self._since = uptime()
         self._take(entry)
 
     # -- what an executor sees ---------------------------------------------------------------------------------------
@@ -149,6 +152,19 @@ class Attempt:
         if self.cancelled:
             raise NotStarted
 
+    async def alone(self) -> bool:
+        """Ask the heartbeats of those that held it before."""
+        claim = self._entry.value.claim
+        if claim is None or not claim.earlier:
+            return True
+        # Before that, one that lives could still begin something on the ground of what it had read.
+        if uptime() < self._since + self.context.settings.lease:
+            return False
+        try:
+            return await are_over(self.context.bus, claim.earlier)
+        except QmeError:
+            return False  # nobody can tell now
+
     @asynccontextmanager
     async def follow(self, files: Mapping[str, Path], *, first: float, longest: float) -> AsyncIterator[None]:
         """Take a scheduler's output files for this attempt's output."""
@@ -158,6 +174,8 @@ class Attempt:
         fresh = self._fresh and not folder.stdout.exists()
         limit = self.context.settings.log_limit
         copies = [Copy(path, targets[stream], limit) for stream, path in files.items()]
+        # First what there is, or what another worker has shipped would seem to be gone from the file.
+        await asyncio.to_thread(lambda: [copy.advance() for copy in copies])
         if self._output is None:
             self._output = self.context.logs.watch(self.context.key(self._spec.uuid), folder, fresh=fresh)
         async with following(copies, first, longest):
@@ -180,7 +198,7 @@ class Attempt:
             try:
                 if self.cancelled:
                     self._begin_cancel()
-                result = await self._result()
+                result = await self._unless_gone()
                 if self._cancelling is not None:  # ended means that nothing of it runs any more
                     await asyncio.wait(
                         {self._cancelling}, timeout=self.context.settings.term_grace + CANCEL_PATIENCE
@@ -232,6 +250,9 @@ class Attempt:
     def _take(self, entry: RecordEntry) -> None:
         if entry.revision >= self._entry.revision:
             self._entry = entry
+            claim = entry.value.claim
+            if self._is_current and claim is not None and claim.worker != self.context.worker:
+                self._gone.set()
         self.cancelled = self.cancelled or (self._is_current and self._entry.value.cancel is not None)
 
     def _begin_cancel(self) -> None:
@@ -243,6 +264,20 @@ class Attempt:
             await self.context.executor.cancel(self)
         except Exception:
             log.exception("attempt.cancel_failed", attempt=self.number)
+
+    async def _unless_gone(self) -> Result:
+        """Execute it. Raises ClaimGone once another worker has taken it over: it is that one's to follow now."""
+        executing = asyncio.create_task(self._result())
+        gone = asyncio.create_task(self._gone.wait())
+        try:
+            await asyncio.wait({executing, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if executing.done():
+                return executing.result()
+            raise ClaimGone(f"{self._entry.value.worker} has taken it over")
+        finally:
+            for task in (executing, gone):
+                task.cancel()
+            await asyncio.gather(executing, gone, return_exceptions=True)
 
     async def _result(self) -> Result:
         try:
@@ -268,6 +303,7 @@ class Attempt:
             return Result(OWN_FAILURE, Outcome.FAILED, reason=f"the executor failed: {why}")
 
     async def _write(self, event: Progressed) -> None:
+        event = replace(event, worker=self.context.worker)
         if self._entry.value.started is not None:
             event = replace(event, started=None)
         entry = await self.context.records.apply(self.context.key(self._spec.uuid), self._entry, event)

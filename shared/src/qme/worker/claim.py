@@ -110,7 +110,7 @@ async def hold(context: Context, number: int, ours: Ours, spec: Awaitable[TaskSp
     if found is not None:
         return Attempt(context, ours.entry, found, number, read_at=ours.read_at, fresh=ours.fresh)
     await context.records.apply_surely(
-        key, ours.entry, Ended(number, Outcome.SUBMIT_FAILED, now(), reason=problem)
+        key, ours.entry, Ended(number, Outcome.SUBMIT_FAILED, now(), reason=problem, worker=context.worker)
     )
     return None
 

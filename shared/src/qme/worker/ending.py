@@ -51,6 +51,7 @@ async def report(
             own |= {INCOMPLETE: True}
             event = _because(event, FULL)
         event = replace(event, data={**own, **event.data})
+    event = replace(event, worker=context.worker)
     key = entry.value.key
     try:
         final = await context.records.apply_surely(key, entry, event)

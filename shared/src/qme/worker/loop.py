@@ -17,6 +17,7 @@ from qme.worker.claim import take
 from qme.worker.connection import ready
 from qme.worker.context import Context
 from qme.worker.presence import Presence
+from qme.worker.takeover import Watch
 
 log = get_logger(__name__)
 
@@ -60,6 +61,8 @@ class Worker:
                 await self._adopt(adopt.from_spool(context), group)
                 group.create_task(self._adopt_recorded(group))
                 group.create_task(self._mind_setbacks(group))
+                if context.executor.taken_over:
+                    group.create_task(self._take_over(group))
                 if context.paused != _DRAINING:
                     self._pulling = group.create_task(self._pull(group))
                 await asyncio.Event().wait()  # the group ends with a failure, or is cancelled
@@ -154,6 +157,18 @@ class Worker:
                 await asyncio.sleep(context.settings.settle)
                 context.settling = False
                 self._more.set()
+
+    async def _take_over(self, group: asyncio.TaskGroup) -> None:
+        context = self._context
+        async for entry, read_at in Watch(context).taken():
+            folder = context.spool.attempt(entry.value.uuid, entry.value.attempt)
+            try:
+                attempt = await adopt.take_up(context, folder, entry, read_at)
+            except OSError as error:  # ours now, and taken up by the next start
+                context.spool.pass_over(folder.path, error)
+                continue
+            if attempt is not None:
+                group.create_task(self._perform(attempt))
 
     async def _perform(self, attempt: Attempt) -> None:
         context = self._context

@@ -12,6 +12,7 @@ from qme.contracts import subjects
 from qme.contracts.executors import Definition, Heartbeat
 from qme.errors import Conflict, QmeError
 from qme.executor.base import actions_of
+from qme.executor.processes import boot_id
 from qme.observe.logging import get_logger
 from qme.worker.clock import now
 from qme.worker.context import Context
@@ -76,6 +77,7 @@ class Presence:
             at=now(),
             interval=interval,
             paused=self._context.paused,
+            boot=boot_id(),
         )
         written = await self._heartbeats.put(self._heartbeat_key, sign, ttl=max(1.0, LIVES * interval))
         self._revision = max(self._revision, written)  # of two at a time, the later one stands

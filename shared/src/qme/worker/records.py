@@ -20,6 +20,7 @@ from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec, event_headers
 from qme.errors import BusUnavailable, Conflict, NotFound, NotPermitted, RecordCorrupt
 from qme.executor.attempts import AttemptDir
+from qme.executor.processes import boot_id
 from qme.lifecycle import Claimed, Event, Returned, advance
 from qme.observe.logging import get_logger
 from qme.observe.metrics import WorkerMetrics
@@ -40,10 +41,11 @@ RecordEntry = Entry[TaskRecord]
 class Records:
     """The task and spec buckets as one worker uses them."""
 
-    def __init__(self, bus: Bus, worker: str, metrics: WorkerMetrics) -> None:
+    def __init__(self, bus: Bus, worker: str, metrics: WorkerMetrics, host: str | None = None) -> None:
         self.tasks = Bucket(bus, subjects.BUCKET_TASKS, TaskRecord)
         self._specs = Bucket(bus, subjects.BUCKET_SPECS, TaskSpec)
         self._worker = worker
+        self._host = host
         self._metrics = metrics
         #: where our latest write stands
         self._latest: tuple[TaskKey, int] | None = None
@@ -149,7 +151,7 @@ class Records:
 
     def claim(self, attempt: int) -> Claimed:
         """Word a claim of this worker's, told from all others by its nonce."""
-        return Claimed(self._worker, secrets.token_hex(8), attempt, now())
+        return Claimed(self._worker, secrets.token_hex(8), attempt, now(), self._host, boot_id())
 
     def returned(
         self, folder: AttemptDir, status: Status = Status.RUNNING, data: Mapping[str, Any] | None = None

@@ -117,7 +117,7 @@ async def work(
         spool=spool,
         keeper=Keeper(spool),
         logs=LogShipper(bus, settings, metrics),
-        records=Records(bus, spool.worker_id, metrics),
+        records=Records(bus, spool.worker_id, metrics, settings.host),
         metrics=metrics,
     )
     worker = Worker(context, users)
