@@ -46,7 +46,7 @@ class Load:
         under_way: dict[asyncio.Task[None], int] = {}
         while len(self.printed) < wanted and (passed := time.monotonic() - begin) < 1.5 * seconds:
             brought = len(self.printed) + sum(jobs for task, jobs in under_way.items() if not task.done())
-            if brought > wanted * passed / seconds or self._room.locked():
+            if brought > wanted * min(passed / seconds, 1.0) or self._room.locked():
                 await asyncio.sleep(0.05)
                 continue
             client = next(self._clients)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from tests.cluster.nodes import Cluster
+from tests.cluster.nodes import Cluster, free_ports
 
 from qme.executor.commands import Keeper
 from qme.executor.spool import Spool
@@ -114,9 +114,7 @@ class Site:
             (folder / name).mkdir(parents=True)
         self.notes = folder / "notes"
         self._cluster = Cluster(folder / "nats") if nodes > 1 else None
-        self._nodes: Sequence[NatsServer] = (
-            self._cluster.nodes if self._cluster else [NatsServer(folder / "nats")]
-        )
+        self._nodes: Sequence[NatsServer] = self._cluster.nodes if self._cluster else [_node(folder / "nats")]
         self._submitters, self._workers = submitters, workers
         self.services: dict[str, Service] = {}
         self.env: dict[str, str] = {}
@@ -184,6 +182,13 @@ class Site:
             node.resume()
             with suppress(subprocess.TimeoutExpired):
                 node.kill()
+
+
+def _node(folder: Path) -> NatsServer:
+    """Make a server on a port that stays free for it while it is dead: no client is given it for its own end."""
+    node = NatsServer(folder)
+    (node.port,) = free_ports(1)
+    return node
 
 
 async def _empty(keeper: Keeper) -> None:
