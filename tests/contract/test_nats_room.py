@@ -14,7 +14,7 @@ from tests.contract.conftest import open_nats, until
 from qme.bus import topology
 from qme.bus.jetstream import JetStreamBus
 from qme.bus.topology import StreamSpec
-from qme.errors import BusUnavailable, LimitReached, QmeError
+from qme.errors import BusUnavailable, LimitReached, QmeError, SettingsError
 from qme.settings import Settings
 from qme.testing.nats import NatsServer
 
@@ -43,6 +43,17 @@ async def test_limits_that_promise_more_than_there_is(tmp_path: Path, limits: di
         )
         await bus.ensure(topology.streams(fitting))
         assert (await bus.state("QME_LOGS")).max_bytes == 100 << 20
+        await bus.close()
+
+
+async def test_a_bus_that_takes_small_messages_only(tmp_path: Path) -> None:
+    """Said when the streams are set up: an output or a record that is too large would else never arrive."""
+    with NatsServer(tmp_path / "nats", extra="max_payload: 65536") as server:
+        bus = await open_nats(server, "ann")
+        with pytest.raises(
+            SettingsError, match=r"up to 65536 bytes only.*set max_payload of the server to 1048576"
+        ):
+            await bus.ensure([LOG])
         await bus.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.local.conftest import until
 from tests.integration.stack import Stack
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 
 @contextmanager
@@ -61,16 +61,13 @@ def place(mount: Callable[[str], Path]) -> Iterator[tuple[Path, Stack]]:
 
 
 def test_the_disk_of_the_bus_is_full_for_a_while(place: tuple[Path, Stack]) -> None:
-    """`run`, `doctor` and `status` say so; once there is room the command runs, and what was accepted is there."""
+    """`run` and `status` say so; once there is room the command runs, and what was accepted is there."""
     disk, stack = place
     assert stack.ok("run", "echo", "before") == "before\n"
     before = stack.lines("ls")
     with running(stack, "sh", "-c", "sleep 1; echo after") as command:
         with filled(disk):
             says(command, f"the disk under {stack.home}/local/here is full")
-            doctor = stack.qme("doctor")
-            assert doctor.returncode == 1
-            assert b"disk\tproblem\tthe disk under" in doctor.stdout
             assert b"is full (0 MiB free): make room" in stack.qme("status").stderr
         out, _ = command.communicate(timeout=60)
         assert (command.returncode, out) == (0, b"after\n")
@@ -94,8 +91,6 @@ def test_the_disk_of_the_spool_is_full_for_a_while(
         until(begun.exists)
         with filled(spool):
             until(lambda: "paused: the disk of its spool is full" in stack.ok("executors", "shell"), 30)
-            doctor = stack.qme("doctor")
-            assert (doctor.returncode, b"the disk of its spool is full" in doctor.stdout) == (1, True)
             with running(stack, "echo", "later") as later:
                 says(later, "shell takes nothing now, the disk of its spool is full")
             uid = stack.lines("ls")[0].split("\t")[0]

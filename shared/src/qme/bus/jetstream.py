@@ -24,10 +24,12 @@ from qme.bus.jetstream_snapshot import Snapshots
 from qme.bus.port import Ack, Delivery, Expect, Handler, Message, StreamState
 from qme.bus.topology import ConsumerSpec, StreamSpec
 from qme.contracts import subjects
-from qme.errors import BusUnavailable, NotFound
+from qme.errors import BusUnavailable, NotFound, SettingsError
 
 #: seconds between pings; a server that answers none is given up after three times that
 PING_INTERVAL = 3.0
+#: bytes of a message that the server must take, its own default: a request with sent files is nearly that large
+LEAST_PAYLOAD = 1 << 20
 
 
 class JetStreamBus:
@@ -165,6 +167,11 @@ class JetStreamBus:
 
     # -- administration ----------------------------------------------------------------------------------------------
     async def ensure(self, streams: Sequence[StreamSpec]) -> None:
+        if self._link.max_payload < LEAST_PAYLOAD:
+            raise SettingsError(
+                f"the bus takes messages of up to {self._link.max_payload} bytes only, too little for sent files and "
+                f"long records; set max_payload of the server to {LEAST_PAYLOAD}"
+            )
         for spec in streams:
             await self._admin.ensure(spec)
 

@@ -21,8 +21,8 @@ from qme.worker.takeover import Watch
 
 log = get_logger(__name__)
 
-#: seconds between two cleanings of the spool
-CLEANING = 1800.0
+#: seconds between two cleanings of the spool, and before the first: a worker may be restarted often
+CLEANING, FIRST_CLEANING = 1800.0, 60.0
 #: seconds before records that could not be read are read again
 AGAIN = 2.0
 #: seconds that taking leave of the bus may take
@@ -198,8 +198,10 @@ class Worker:
 
     async def _clean(self) -> None:
         context = self._context
+        pause = FIRST_CLEANING
         while True:
-            await asyncio.sleep(CLEANING)
+            await asyncio.sleep(pause)
+            pause = CLEANING
             held = frozenset(context.held)
             try:
                 removed = await asyncio.to_thread(
