@@ -6,6 +6,7 @@ submitting  from a task to its one job; `journal` is its memory on disk, `search
 inheriting  what a worker left from whom a task was taken over
 call        the sbatch of a task: its folder, script and words
 poller      the one loop that asks Slurm about all jobs
+metrics     qme_slurm_* on the worker's page
 cancelling  ends jobs, our own ones only
 actions     what may be asked about a job, and done to it; `locating` finds its files, `outputs` reads them
 commands    runs Slurm's programs, and nothing else does

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from qme.errors import QmeError
 from qme.executor import Captured, capture
 from qme.executor.environment import build_environment
 from qme_executor_slurm import parsers, queries, sbatch
+from qme_executor_slurm.metrics import SlurmMetrics
 from qme_executor_slurm.parsers import AccountRow, Details, QueueRow
 
 #: bytes of a list: some hundred thousand jobs
@@ -37,8 +39,9 @@ class NoAnswer(QmeError):
 class Slurm:
     """Slurm's programs, for one account."""
 
-    def __init__(self, timeout: float, uid: int) -> None:
+    def __init__(self, timeout: float, uid: int, metrics: SlurmMetrics | None = None) -> None:
         """`timeout`: seconds that a query may take; `uid`: the account's number."""
+        self.metrics = metrics or SlurmMetrics()
         self._timeout = timeout
         self._uid = uid
         self._room = asyncio.Semaphore(_TOGETHER)
@@ -93,6 +96,7 @@ class Slurm:
     async def told(self, argv: Sequence[str]) -> str:
         """Give what a query prints. Raises NoAnswer with its own complaint when it fails or takes too long."""
         async with self._room:
+            begun = time.monotonic()
             try:
                 done = await capture(
                     argv,
@@ -102,6 +106,8 @@ class Slurm:
                 )
             except OSError as error:
                 raise NoAnswer(f"{argv[0]} can't be run: {error.strerror}") from error
+        result = "timeout" if done.timed_out else "error" if done.returncode or done.truncated else "ok"
+        self.metrics.command(argv[0], result, time.monotonic() - begun)
         if done.timed_out:
             raise NoAnswer(f"{argv[0]} gave no answer within {self._timeout:g} s")
         if done.returncode or done.truncated:

@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from qme.contracts.tasks import Outcome, Status
 from qme.executor import Executor, Result, Task
 from qme.observe.logging import get_logger
@@ -20,6 +22,7 @@ from qme_executor_slurm.inheriting import inherit
 from qme_executor_slurm.jobs import Job
 from qme_executor_slurm.journal import Journal, Submitted
 from qme_executor_slurm.locating import locate
+from qme_executor_slurm.metrics import SlurmMetrics
 from qme_executor_slurm.poller import Poller, Watch
 from qme_executor_slurm.settings import SlurmSettings
 from qme_executor_slurm.states import Ending
@@ -56,12 +59,17 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
 
     def __init__(self, settings: SlurmSettings) -> None:
         super().__init__(settings)
-        self.slurm = Slurm(settings.command_timeout, os.getuid())
+        self.metrics = SlurmMetrics()
+        self.slurm = Slurm(settings.command_timeout, os.getuid(), self.metrics)
         self.cancelling = Cancelling(self.slurm)
         self._poller = Poller(self.slurm, settings.limits(), settings.rules())
         self._submitter = Submitter(settings, self.slurm, self._poller)
         self._under_way: dict[tuple[str, int], Following] = {}
         self._polling: asyncio.Task[None] | None = None
+
+    def measure(self, registry: CollectorRegistry) -> None:
+        """Show ``qme_slurm_*``."""
+        self.metrics.register(registry)
 
     async def open(self) -> None:
         """Be ready to follow; Slurm is asked nothing while there is no job."""

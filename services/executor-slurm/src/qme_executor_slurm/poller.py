@@ -74,6 +74,7 @@ class Poller:
         if not self._watches:
             self._next = float("inf")
         self._watches.add(watch)
+        self._slurm.metrics.followed.set(len(self._watches))
         self._pace = replace(self._pace, quiet=0)
         self._hasten(0.0 if soon else self._limits.first)
         return watch
@@ -81,6 +82,7 @@ class Poller:
     def discard(self, watch: Watch) -> None:
         """Follow it no more."""
         self._watches.discard(watch)
+        self._slurm.metrics.followed.set(len(self._watches))
 
     def hurry(self) -> None:
         """Look as soon as it is decent: something was done to a job."""
@@ -123,6 +125,7 @@ class Poller:
                 log.warning("slurm.no_answer", problem=error.message)
                 for watch in watches:
                     watch.troubled(error.message)
+        self._slurm.metrics.poll(answered=not failed)
         self._pace = self._pace.failed() if failed else self._pace.after(changed=changed)
 
     async def _ask(self, clusters: str | None, watches: list[Watch]) -> bool:
@@ -138,8 +141,14 @@ class Poller:
             except NoAnswer as error:
                 log.warning("slurm.no_accounting", problem=error.message)
         cycle = Cycle(datetime.now(UTC), queue, accounts, requeue)
-        changed = [watch.take(polling.follow(watch.job, cycle, self.rules)) for watch in watches]
-        return any(changed)
+        changed = False
+        for watch in watches:
+            job = polling.follow(watch.job, cycle, self.rules)
+            if unknown := job.unknown - watch.job.unknown:
+                log.warning("slurm.unknown_state", job=job.id, states=sorted(unknown))
+                self._slurm.metrics.unknown_states.inc(len(unknown))
+            changed = watch.take(job) or changed
+        return changed
 
     async def _requeued(self, parts: Iterable[str], clusters: str | None) -> dict[str, bool]:
         """Ask whether parts that made way, or lost a node, will be run again; those unanswered are left out."""

@@ -38,6 +38,7 @@ class Submitter:
 
     def __init__(self, settings: SlurmSettings, slurm: Slurm, poller: Poller) -> None:
         self._settings = settings
+        self._metrics = slurm.metrics
         self._search = Search(slurm, poller)
         self._room = asyncio.Semaphore(settings.sbatch_parallel)
 
@@ -104,6 +105,7 @@ class Submitter:
             journal.accept(Submitted(answer.job, at, clusters, time.time()))
         elif answer.verdict is not Verdict.UNCLEAR:
             journal.nothing()
+        self._metrics.sbatch(answer)
         log.info("slurm.sbatch", answer=str(answer))
         return answer
 
@@ -156,6 +158,7 @@ class Submitter:
             journal.nothing()
             return self._refusal("Slurm refused the job: it fits no node of the cluster", task)
         journal.accept(Submitted(kept[0].job, calls.first, calls.clusters))
+        self._metrics.recovered.inc()
         log.info("slurm.adopted", job=kept[0].job)
         return None
 

@@ -20,13 +20,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from qme.contracts.executors import ActionInfo
 from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec
 from qme.errors import InvalidRequest, QmeError
 from qme.executor.attempts import Exit
 from qme.settings import ExecutorSettings
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 SettingsT = TypeVar("SettingsT", bound=ExecutorSettings)
 
@@ -171,6 +174,9 @@ class Executor(ABC, Generic[SettingsT]):
 
     def __init__(self, settings: SettingsT) -> None:
         self.settings = settings
+
+    def measure(self, registry: CollectorRegistry) -> None:
+        """Register metrics of its own (``qme_<name>_…``) beside the worker's; called once, before `open`."""
 
     async def open(self) -> None:
         """Prepare: called once before the first task. What fails here stops the worker, with its message."""

@@ -107,6 +107,7 @@ async def work(
     spool.lock()
     registry_ = CollectorRegistry()
     metrics = WorkerMetrics(registry_, executor.name, executor.settings.slots)
+    executor.measure(registry_)
     context = Context(
         settings=settings,
         executor=executor,
