@@ -20,7 +20,8 @@ PACKAGES = {
 }
 SUBJECTS = PACKAGES["qme-core"] / "contracts/subjects.py"
 
-REGISTRY_HOST = re.compile(r"\b(pypi|pythonhosted|npmjs|debian|docker|ghcr)\.(org|com|io)\b")
+#: docker.io alone is the name of a Debian package
+REGISTRY_HOST = re.compile(r"\b(pypi|pythonhosted|npmjs|debian|ghcr)\.(org|com|io)\b|\bdocker\.(com\b|io/)")
 
 
 def tree() -> Iterator[tuple[Path, str]]:
