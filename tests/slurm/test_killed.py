@@ -6,7 +6,10 @@ import asyncio
 import os
 import random
 import signal
+import sys
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import pytest
 from tests.integration.nats_server import NatsServer
@@ -16,6 +19,7 @@ from tests.unit.worker.lab import USER, until
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, Status
 from qme.errors import NotFound
+from qme_executor_slurm import parsers, queries, sbatch, states
 
 pytestmark = [
     pytest.mark.nats,
@@ -119,23 +123,61 @@ async def test_a_cancel_while_no_worker_is_there(workers: Workers) -> None:
     assert record.reason == f"cancelled by {USER}: enough"
 
 
-@pytest.mark.timeout(120 + 3 * MANY)
+@pytest.mark.timeout(240 + 6 * MANY)
 async def test_many_kills(workers: Workers) -> None:
     """Through kills at random moments and a controller that stops now and then, each task has one job and its end."""
     rng = random.Random(7)  # noqa: S311 -- moments, not secrets
     keys = [await workers.submit("--wrap", f"sleep 0.3; echo done; exit {at % 3}") for at in range(MANY)]
-    for round_ in range(max(4, MANY // 12)):
+    least = max(4, MANY // 12)
+    kills = stops = 0
+    log = workers.lab.home / "worker.log"
+    # Go on until all jobs have been submitted under kills.
+    while kills < least or (kills < 6 * least and len(workers.slurm.queue()) < MANY):
+        said = log.stat().st_size if log.exists() else 0
         worker = workers.start()
-        await asyncio.sleep(0.6 + rng.random() * 1.5)
-        if round_ % 2:
+        await until(partial(grown, log, said))  # its first words: it is at work
+        if kills % 2:
+            await asyncio.sleep(rng.random())
             with workers.slurm.hung("slurmctld"):
                 await asyncio.sleep(rng.random() * 2)
+            stops += 1
+        else:
+            await asyncio.sleep(rng.random() * 1.5)
         worker.send_signal(signal.SIGKILL)
         await asyncio.to_thread(worker.wait)
+        kills += 1
     async with workers.worker():
-        records = await workers.ended(keys, 60 + 2 * MANY)
-    assert [record.data["returncode"] for record in records] == [at % 3 for at in range(MANY)]
-    assert [[str(one.job) for one in workers.jobs(key)] for key in keys] == [
-        [record.data["jobid"]] for record in records
-    ]
+        records = await workers.ended(keys, 120 + 4 * MANY)
+    accounts = await until(lambda: accounted(workers, keys), 60)
+    text = log.read_text()
+    sys.stdout.write(f"""
+    tasks                                            {MANY:5}
+    kill -9 of the worker                            {kills:5}
+    slurmctld stopped and continued                  {stops:5}
+    submissions interrupted, whose job was found     {text.count("slurm.adopted"):5}
+    submissions interrupted, of which no job came    {text.count("slurm.no_job"):5}
+    jobs in sacct                                    {sum(len(accounts[key.uuid]) for key in keys):5}
+    tasks with other than one job in sacct           {sum(len(accounts[key.uuid]) != 1 for key in keys):5}
+    """)
+    told = [(record.data["jobid"], record.data["returncode"]) for record in records]
+    assert [accounts[key.uuid] for key in keys] == [{job: code} for job, code in told]
+    assert [code for _, code in told] == [at % 3 for at in range(MANY)]
     assert [await workers.lab.output(key) for key in keys] == [b"done\n"] * MANY
+
+
+async def grown(log: Path, said: int) -> bool:
+    """A worker has written to the log."""
+    return log.exists() and log.stat().st_size > said
+
+
+async def accounted(workers: Workers, keys: list[TaskKey]) -> dict[str, dict[str, int]] | None:
+    """Give all jobs that sacct has of each task, with their exit codes; None while some have not ended in it."""
+    found: dict[str, dict[str, int]] = {key.uuid: {} for key in keys}
+    for row in parsers.accounting(workers.slurm.ok(queries.sacct_all(workers.slurm.since, uid=os.getuid()))):
+        mark = sbatch.marked(row.comment) or sbatch.marked_line(row.submit_line)
+        if mark and mark[0] in found:
+            ending = states.ending(row.state, row.exit)
+            if ending is None:
+                return None
+            found[mark[0]][str(row.id.job)] = ending.returncode
+    return found if all(found.values()) else None

@@ -9,10 +9,12 @@ poller      the one loop that asks Slurm about all jobs
 metrics     qme_slurm_* on the worker's page
 cancelling  ends jobs, our own ones only
 actions     what may be asked about a job, and done to it; `locating` finds its files, `outputs` reads them
+checks      what `qme doctor` looks at; `diagnosis` words it
 commands    runs Slurm's programs, and nothing else does
 
 Pure, and tested without Slurm: sbatch and directives (the command line), answers (of sbatch), queries and
-parsers (of squeue, sacct, scontrol), paths, jobids, identity, states, jobs, polling, pace, lookup, exports.
+parsers (of squeue, sacct, scontrol), paths, jobids, identity, states, jobs, polling, pace, lookup, exports,
+diagnosis.
 
 Never here: anything that reaches the bus or the client; an executor sees only ``qme.executor`` and what it shows.
 """

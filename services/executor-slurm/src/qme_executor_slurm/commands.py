@@ -20,6 +20,8 @@ from qme_executor_slurm.parsers import AccountRow, Details, QueueRow
 
 #: bytes of a list: some hundred thousand jobs
 _LARGEST = 128 << 20
+#: characters of what a failed query printed that are shown where it did not complain
+_SAID = 200
 #: seconds beyond its own time limit after which sbatch's wrapper is given up on
 _SLACK = 5.0
 #: Queries that run at a time: a login node is not ours alone.
@@ -86,8 +88,7 @@ class Slurm:
 
     async def config(self) -> dict[str, str]:
         """Give the cluster's settings. Raises NoAnswer."""
-        lines = (line.partition("=") for line in (await self.told(queries.config())).splitlines())
-        return {name.strip(): value.strip() for name, equals, value in lines if equals}
+        return parsers.config(await self.told(queries.config()))
 
     async def cancel(self, parts: Iterable[str], clusters: str | None = None) -> None:
         """Ask for the end of jobs; what became of it, only their states tell. Raises NoAnswer. Safe to repeat."""
@@ -111,7 +112,7 @@ class Slurm:
         if done.timed_out:
             raise NoAnswer(f"{argv[0]} gave no answer within {self._timeout:g} s")
         if done.returncode or done.truncated:
-            said = " ".join(done.stderr.decode(errors="replace").split())
+            said = " ".join((done.stderr or done.stdout[:_SAID]).decode(errors="replace").split())
             raise NoAnswer(said or f"{argv[0]} failed with exit code {done.returncode}")
         return done.stdout.decode(errors="replace")
 

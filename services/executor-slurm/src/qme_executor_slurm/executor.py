@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from qme.contracts.tasks import Outcome, Status
-from qme.executor import Executor, Result, Task
+from qme.executor import Check, Executor, Result, Task
 from qme.observe.logging import get_logger
-from qme_executor_slurm import exports
+from qme_executor_slurm import checks, exports
 from qme_executor_slurm.actions import SlurmActions
 from qme_executor_slurm.cancelling import Cancelling
 from qme_executor_slurm.commands import NoAnswer, Slurm
@@ -80,6 +81,10 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.gather(self._polling, return_exceptions=True)
+
+    async def checks(self) -> Sequence[Check]:
+        """Look at Slurm from here."""
+        return await checks.look(self.settings)
 
     async def execute(self, task: Task) -> Result:
         """Submit the task's job, unless that was done before, and follow it to its end."""

@@ -178,6 +178,12 @@ def host(text: str) -> str | None:
     return found[1] if found else None
 
 
+def config(text: str) -> dict[str, str]:
+    """Read the cluster's settings from ``scontrol show config``."""
+    lines = (line.partition("=") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, equals, value in lines if equals}
+
+
 #: alone on their lines, and their values may hold anything
 _WHOLE_LINE = frozenset(
     {"Command", "WorkDir", "Comment", "AdminComment", "SystemComment", "StdErr", "StdIn", "StdOut"}

@@ -77,6 +77,16 @@ def config() -> list[str]:
     return ["scontrol", "show", "config"]
 
 
+def version() -> list[str]:
+    """Which Slurm it is; no daemon is asked."""
+    return ["sbatch", "--version"]
+
+
+def qos() -> list[str]:
+    """How many jobs of a user each QOS takes: submitted, and running."""
+    return ["sacctmgr", "-nP", "show", "qos", "format=Name,MaxSubmitJobsPU,MaxJobsPU"]
+
+
 def _accounting(since: datetime, clusters: str | None, columns: Sequence[str], uid: int) -> list[str]:
     start = (since - _SLACK).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     shape = ["-X", "-D", "-n", "--parsable", f"--delimiter={DIVIDER}", "-S", start, "-o", ",".join(columns)]

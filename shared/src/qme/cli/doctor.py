@@ -13,6 +13,8 @@ from qme.client import AsyncClient
 from qme.contracts import subjects
 from qme.contracts.messages import FULL
 from qme.errors import LimitReached, NotFound, QmeError
+from qme.executor import Check, registry
+from qme.settings import load_executor_settings
 
 
 def arguments(_: Parser) -> None:
@@ -22,6 +24,11 @@ def arguments(_: Parser) -> None:
 async def doctor(_: Arguments, context: Context) -> int:
     """Print one line for each part; exit with the first problem's code."""
     table = Table([("PART", 10), ("STATE", 8), ("", 0)])
+    code = await _bus(table, context)
+    return code or await _executors(table, context)
+
+
+async def _bus(table: Table, context: Context) -> int:
     try:
         settings = context.settings
         where = "a bus of the site" if settings.nats_url else "the local stack"
@@ -36,6 +43,22 @@ async def doctor(_: Arguments, context: Context) -> int:
     except QmeError as error:
         table.row("settings" if error.code == "settings" else "bus", "problem", error.message)
         return error.exit_code
+
+
+async def _executors(table: Table, context: Context) -> int:
+    """Ask the executors that are installed here what they need of this host."""
+    code = 0
+    for name in registry.names():
+        try:
+            kind = registry.load(name)
+            found = load_executor_settings(name, kind.settings_type, home=context.settings.home)
+            checks = await kind(found.settings).checks()
+        except QmeError as error:
+            checks = [Check("", "problem", error.message)]
+        for check in checks:
+            table.row(f"{name} {check.part}".strip(), check.state, check.said)
+            code = code or (QmeError.exit_code if check.state == "problem" else 0)
+    return code
 
 
 async def _beyond(client: AsyncClient, table: Table) -> int:

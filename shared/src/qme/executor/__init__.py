@@ -10,13 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qme.executor.base import CommandLost, Executor, Held, Result, Task, action, actions_of
+    from qme.executor.base import Check, CommandLost, Executor, Held, Result, Task, action, actions_of
     from qme.executor.processes import Captured, capture
     from qme.executor.words import plain_words
     from qme.settings import ExecutorSettings, option, optional
 
 _HOMES = {
-    "qme.executor.base": ("CommandLost", "Executor", "Held", "Result", "Task", "action", "actions_of"),
+    "qme.executor.base": (
+        "Check",
+        "CommandLost",
+        "Executor",
+        "Held",
+        "Result",
+        "Task",
+        "action",
+        "actions_of",
+    ),
     "qme.executor.processes": ("Captured", "capture"),
     "qme.executor.words": ("plain_words",),
     "qme.settings": ("ExecutorSettings", "option", "optional"),
@@ -24,6 +33,7 @@ _HOMES = {
 
 __all__ = [
     "Captured",
+    "Check",
     "CommandLost",
     "Executor",
     "ExecutorSettings",

@@ -148,6 +148,17 @@ class Task(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that an executor needs on this host, and how it is: a line of `qme doctor`."""
+
+    part: str
+    #: ``degraded``: it works without, less well; ``absent``: this host is none where such tasks run, which is no fault
+    state: Literal["ok", "degraded", "absent", "problem"]
+    #: what was found; where it is not ok, what becomes of tasks meanwhile and what to do
+    said: str
+
+
 class Executor(ABC, Generic[SettingsT]):
     """Runs the commands that its matchstring takes. One instance lives in each worker process."""
 
@@ -183,6 +194,13 @@ class Executor(ABC, Generic[SettingsT]):
 
     async def close(self) -> None:
         """Let go of what `open` took."""
+
+    async def checks(self) -> Sequence[Check]:
+        """Look whether what the executor needs on this host is there, for `qme doctor`; nothing was opened before.
+
+        Quick, whatever hangs, and without an effect. What fails is a check's answer, not an exception.
+        """
+        return ()
 
     @abstractmethod
     async def execute(self, task: Task) -> Result:
