@@ -17,6 +17,8 @@ from qme.client.connect import connect
 from qme.client.executors import Known
 from qme.client.mirroring import Mirroring
 from qme.errors import BusUnavailable, QmeError
+from qme.local.layout import Layout
+from qme.local.stack import alive
 from qme.observe.logging import get_logger
 from qme.settings import Settings
 from qme_dashboard.store import Store
@@ -29,6 +31,8 @@ log = get_logger(__name__)
 
 #: seconds between two looks at who is there to run tasks
 EXECUTORS_EVERY = 3.0
+#: seconds between two looks for a local stack that does not answer any more
+MOVED_EVERY = 3.0
 #: seconds between two tries to connect
 RETRY = 1.0
 #: seconds that a question may take
@@ -122,6 +126,7 @@ class Hub:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(self._mirror(client))
                         group.create_task(self._look(client))
+                        group.create_task(self._leave_what_has_moved(client))
             except* QmeError as errors:
                 self.store.trouble = str(errors.exceptions[0])
                 log.warning("dashboard.disconnected", error=self.store.trouble)
@@ -136,6 +141,19 @@ class Hub:
         async for batch in Mirroring(client.bus).batches():
             self.store.apply(batch)
             await asyncio.sleep(0)  # a long reading must not keep others waiting
+
+    async def _leave_what_has_moved(self, client: AsyncClient) -> None:
+        """End the connection when the local stack was stopped, and serves again at another address.
+
+        Only looks: whoever stopped it does not want a dashboard to start it.
+        """
+        layout = Layout(self.settings.local_dir)
+        known = alive(layout) if self.settings.nats_url is None else None
+        while known is not None:
+            await asyncio.sleep(MOVED_EVERY)
+            there = None if client.bus.connected else alive(layout)
+            if there not in (None, known):
+                raise BusUnavailable("the local stack has moved")
 
     async def _look(self, client: AsyncClient) -> None:
         while True:

@@ -56,6 +56,7 @@ def serve(settings: Settings) -> int:
             server_header=False,
             access_log=False,
             log_config=None,
+            log_level="warning",
             ws="websockets-sansio",
             ws_max_size=16 << 20,
             timeout_graceful_shutdown=3,
