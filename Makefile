@@ -209,3 +209,8 @@ screenshots: setup ## draw every page of the dashboard into docs/img
 .PHONY: bench
 bench: setup ## what qme adds to a command: the time of `qme run true`, step by step, on the local stack
 	@$(BIN)/python benchmarks/run_split.py
+
+.PHONY: bench-slurm
+bench-slurm: setup ## what qme adds to sbatch, and what a Slurm worker costs with 0, 1 and 1,000 jobs
+	@$(NEED_SLURM)
+	@$(BIN)/python benchmarks/slurm.py
