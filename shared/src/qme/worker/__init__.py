@@ -8,6 +8,7 @@ adopt       takes up what this worker held before it was restarted
 takeover    takes up what another worker of the pool held that has fallen silent
 predecessors  whether those can still act upon it
 attempt     an attempt from the claim to its final record; what an executor is handed
+executing   what its executor comes to
 command     its one command: started at most once, waited for, ended
 progress    what it exports while it runs
 following   files of a scheduler's job, taken for its output

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from qme.contracts.output import STDERR, STDOUT
-from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec
+from qme.contracts.tasks import Status, TaskRecord, TaskSpec
 from qme.errors import QmeError
 from qme.executor.attempts import Exit
-from qme.executor.base import CommandLost, EndReason, Result
-from qme.executor.workplace import WorkplaceError
+from qme.executor.base import EndReason
 from qme.lifecycle import Progressed
 from qme.observe.logging import bind_task, get_logger
 from qme.worker import spooled
@@ -26,27 +25,18 @@ from qme.worker.clock import now, uptime
 from qme.worker.command import Command, Launch
 from qme.worker.context import Context, Which
 from qme.worker.ending import never_started, report
+from qme.worker.executing import ClaimGone, NotStarted, execute
 from qme.worker.following import Copy, following
 from qme.worker.logs import Output
 from qme.worker.predecessors import are_over
 from qme.worker.progress import Progress
 from qme.worker.records import RecordEntry
-from qme.worker.verdict import judge, wish
+from qme.worker.verdict import judge
 
 log = get_logger(__name__)
 
-#: returncode of an attempt that failed by qme's own doing, as `qme run` shows it
-OWN_FAILURE = 125
 #: seconds beyond the grace time that an executor's `cancel` is waited for once `execute` has returned
 CANCEL_PATIENCE = 30.0
-
-
-class NotStarted(QmeError):
-    """The task was cancelled before its command started."""
-
-
-class ClaimGone(QmeError):
-    """The record gives this attempt to nobody, or to another worker."""
 
 
 class Attempt:
@@ -198,7 +188,7 @@ class Attempt:
             try:
                 if self.cancelled:
                     self._begin_cancel()
-                result = await self._unless_gone()
+                result = await execute(self.context.executor, self, self._gone)
                 if self._cancelling is not None:  # ended means that nothing of it runs any more
                     await asyncio.wait(
                         {self._cancelling}, timeout=self.context.settings.term_grace + CANCEL_PATIENCE
@@ -264,43 +254,6 @@ class Attempt:
             await self.context.executor.cancel(self)
         except Exception:
             log.exception("attempt.cancel_failed", attempt=self.number)
-
-    async def _unless_gone(self) -> Result:
-        """Execute it. Raises ClaimGone once another worker has taken it over: it is that one's to follow now."""
-        executing = asyncio.create_task(self._result())
-        gone = asyncio.create_task(self._gone.wait())
-        try:
-            await asyncio.wait({executing, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if executing.done():
-                return executing.result()
-            raise ClaimGone(f"{self._entry.value.worker} has taken it over")
-        finally:
-            for task in (executing, gone):
-                task.cancel()
-            await asyncio.gather(executing, gone, return_exceptions=True)
-
-    async def _result(self) -> Result:
-        try:
-            return await self.context.executor.execute(self)
-        except ClaimGone:
-            raise
-        except NotStarted:
-            return Result(
-                None, Outcome.CANCELLED, reason=f"{wish(self._entry.value.cancel)}, before it started"
-            )
-        except CommandLost as lost:
-            if self.cancelled:  # whoever wanted its end has it
-                return Result(
-                    None, Outcome.CANCELLED, reason=f"{wish(self._entry.value.cancel)}; {lost.message}"
-                )
-            return Result(None, Outcome.LOST, reason=lost.message)
-        except WorkplaceError as error:
-            return Result(OWN_FAILURE, Outcome.SUBMIT_FAILED, reason=error.message)
-        except Exception as error:
-            log.exception("attempt.executor_failed", attempt=self.number)
-            await self.end("cancel")
-            why = error.message if isinstance(error, QmeError) else f"{type(error).__name__}: {error}"
-            return Result(OWN_FAILURE, Outcome.FAILED, reason=f"the executor failed: {why}")
 
     async def _write(self, event: Progressed) -> None:
         event = replace(event, worker=self.context.worker)
