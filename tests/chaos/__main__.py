@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=None, help="where to work (default: a new one)")
     args = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started is ended, as by Ctrl-C
     chaos = Chaos(seed=seed, tasks=args.tasks, seconds=args.minutes * 60, nodes=args.nodes)
     report = asyncio.run(run(chaos, args.folder))
     sys.stdout.write(report.text())
