@@ -10,7 +10,7 @@ from tests.unit.client.scene import Scene
 from qme.bus.port import Message
 from qme.contracts import subjects
 from qme.contracts.tasks import Outcome
-from qme.errors import NotFound, WaitTimedOut
+from qme.errors import BusUnavailable, NotFound, WaitTimedOut
 
 
 async def test_what_has_ended_is_given_at_once_the_rest_as_it_ends(stage: Scene) -> None:
@@ -130,3 +130,42 @@ async def test_nobody_waits_for_what_does_not_exist(stage: Scene) -> None:
     """An id that no task has is an error before anything is waited for."""
     with pytest.raises(NotFound):
         await stage.client.wait(["01990000-0000-7000-8000-000000000000"])
+
+
+async def test_a_bus_that_is_away_for_long_ends_no_wait(
+    stage: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that got no answer is repeated after the next silence; so are those of a reader of output."""
+    monkeypatch.setattr("qme.client.following.patient.__defaults__", (0.02,))
+    key = await stage.task("a")
+    looked = asyncio.Event()
+    failures = 0
+    ended = False
+
+    async def first(leader: bool) -> Message | None:
+        if leader:
+            looked.set()
+        return None
+
+    async def away(leader: bool) -> Message | None:
+        nonlocal failures, ended
+        if failures < 6:
+            failures += leader
+            raise BusUnavailable
+        if not ended:
+            ended = True
+            await stage.start(key)
+            await stage.write(key, b"hi\n")
+            await stage.end(key)
+        return None
+
+    output = stage.client.output(key.uuid)
+    async with asyncio.timeout(20), output.following() as pieces:
+        stage.reader.before_last = first
+        waiting = asyncio.create_task(stage.client.wait([key.uuid]))
+        await looked.wait()
+        stage.reader.before_last = away
+        read = [piece async for piece in pieces(None)]
+        (record,) = await waiting
+    assert (failures, record.outcome if record else None) == (6, Outcome.SUCCESS)
+    assert [getattr(piece, "data", None) for piece in read] == [b"hi\n"]

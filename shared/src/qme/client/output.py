@@ -22,7 +22,7 @@ from qme.contracts.tasks import (
     HEADER_OUTCOME,
     TaskRecord,
 )
-from qme.errors import NotFound
+from qme.errors import BusUnavailable, NotFound
 
 #: seconds that a replica behind the leader is given to show what the record counts
 SETTLE = 5.0
@@ -90,15 +90,18 @@ class Output:
 
     async def _until_over(self, messages: _Live) -> AsyncIterator[Chunk | Gap]:
         async for message in patient(messages):
-            if message is None:  # something may have been missed, the end included
-                self.record = await self._current()
-                async for piece in self._fill():
-                    yield piece
-            elif HEADER_OFFSET in message.headers:
-                async for piece in self._chunk(message):
-                    yield piece
-            elif self._tells_of_end(message):
-                self.record = await self._current(message)
+            try:
+                if message is None:  # something may have been missed, the end included
+                    self.record = await self._current()
+                    async for piece in self._fill():
+                        yield piece
+                elif HEADER_OFFSET in message.headers:
+                    async for piece in self._chunk(message):
+                        yield piece
+                elif self._tells_of_end(message):
+                    self.record = await self._current(message)
+            except BusUnavailable:
+                continue  # the task goes on; what was missed is read after the next silence or reconnect
             if self.record is not None and self._over(self.record):
                 return
 

@@ -14,6 +14,7 @@ from qme.client.following import patient
 from qme.client.records import Records
 from qme.contracts import subjects
 from qme.contracts.tasks import HEADER_OUTCOME, HEADER_STATUS, TaskRecord
+from qme.errors import BusUnavailable
 
 #: above this many tasks, one subscription to everybody's events is cheaper than one each
 _SUBSCRIPTIONS = 200
@@ -42,8 +43,11 @@ async def ended(bus: Bus, uuids: Iterable[str]) -> AsyncIterator[Ended]:
             return
         async for message in patient(messages):
             suspects = list(pending) if message is None else _suspects(message, pending)
-            async for done in _look(records, pending, suspects):
-                yield done
+            try:
+                async for done in _look(records, pending, suspects):
+                    yield done
+            except BusUnavailable:
+                continue  # the tasks go on; all are looked at after the next silence or reconnect
             if not pending:
                 return
 
