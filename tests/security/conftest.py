@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -29,7 +30,8 @@ def working_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.add(Role.WORKER, "eve", EVES)
     site.add(Role.SUBMITTER, "theirs", team="other")
     site.add(Role.USER, "mallory", team="other")
-    with site.server:
+    with site.server, contextlib.ExitStack() as ending:
+        ending.callback(site.stop)
         site.start("submitter:site", "qme-submitter")
         site.start("submitter:theirs", "qme-submitter")
         site.start(
@@ -40,7 +42,6 @@ def working_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         asyncio.run(until(lambda: _both_known(site), "both workers are known"))
         site.ok("operator:olga", "executors", "approve", "shell", "--pool", "lab")
         yield site
-        site.stop()
 
 
 def _both_known(site: Site) -> bool:

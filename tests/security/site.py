@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import nats
 from nats.aio.client import Client
 
 from qme.auth.book import Book
@@ -22,9 +21,10 @@ from qme.contracts.rights import Place, Role
 from qme.testing.nats import NatsServer
 
 #: seconds that anything may take on a busy machine
-PATIENCE = 30
+PATIENCE = 90
+_RELOADED = "Reloaded server configuration"
 #: and an answer of the bus
-ANSWER = 5
+ANSWER = 20
 LAB, HPC = Place("shell", "lab"), Place("slurm", "hpc")
 
 
@@ -45,9 +45,12 @@ class Site:
         self.creds[f"{role}:{name}"] = path
         return path
 
-    def reload(self) -> None:
-        """Let the server read the identities again."""
+    async def reload(self) -> None:
+        """Let the server read the identities again, and wait until it says that it has."""
+        log = self.folder / "nats/log"
+        before = log.read_text().count(_RELOADED)
         self.server.send(signal.SIGHUP)
+        await until(lambda: log.read_text().count(_RELOADED) > before, "the server has reloaded")
 
     def env(self, who: str, home: str) -> dict[str, str]:
         """The environment of somebody's programs."""
@@ -128,13 +131,18 @@ class Probe:
             violations.append(str(error))
 
         found = json.loads(site.creds[who].read_text())
-        client = await nats.connect(
-            site.server.url,
-            nkeys_seed_str=found["seed"],
-            inbox_prefix=subjects.inbox(subjects.token(found["user"])).encode(),
-            error_cb=note,
-            allow_reconnect=False,
-        )
+        client = Client()
+        try:
+            await client.connect(
+                site.server.url,
+                nkeys_seed_str=found["seed"],
+                inbox_prefix=subjects.inbox(subjects.token(found["user"])).encode(),
+                error_cb=note,
+                allow_reconnect=False,
+            )
+        except BaseException:
+            await client.close()
+            raise
         return cls(client, violations)
 
     async def refused(self) -> bool:
@@ -188,7 +196,7 @@ class Probe:
                 await message.respond(b"here")
 
         await self.client.subscribe(subject, cb=answer)
-        await self.client.flush(timeout=PATIENCE)
+        await self.refused()
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from qme.contracts import rights, subjects
 from qme.contracts.executors import Definition
 from qme.contracts.rights import Role
 
-pytestmark = [pytest.mark.nats, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.nats, pytest.mark.timeout(400)]
 NOT_PERMITTED = 4
 
 
@@ -95,6 +96,32 @@ async def test_nobody_changes_what_is_anothers(working_site: Site):
     site.ok("operator:olga", "cancel", "--admin", uid)
     site.qme("user:ann", "wait", uid, "--timeout", "60")
     assert json.loads(site.ok("user:ann", "get", uid))["status"] == "cancelled"
+
+
+async def test_who_asked_for_what_is_on_the_audit_trail(working_site: Site):
+    """Who submitted and who cancelled, in whose name, from which machine, and what was refused."""
+    site = working_site
+    uid = site.ok("user:ann", "submit", "--pool", "lab", "sleep", "600")
+    assert site.qme("user:eve", "cancel", uid).returncode == NOT_PERMITTED
+    site.ok("operator:olga", "cancel", "--admin", uid)
+
+    def lines() -> list[list[str]]:
+        return [
+            line.split("\t")
+            for line in site.ok("user:ann", "events", "--all-users", "--since", "1h").splitlines()
+            if uid[-36:] in line
+        ]
+
+    await until(lambda: len(lines()) == 3, "all three are noted")
+    host = os.uname().nodename.lower()
+    assert [line[1:] for line in lines()] == [
+        ["ann", "submit", "ann", host, "0", uid],
+        ["eve", "cancel", "eve", host, "1", f"{uid[-36:]}:not_permitted"],
+        ["olga", "cancel", "operator", host, "0", uid],
+    ]
+    hers = site.ok("user:ann", "events", "--user", "ann").splitlines()
+    assert {line.split("\t")[1] for line in hers} == {"ann"}
+    assert any(uid in line for line in hers)
 
 
 async def test_nobody_speaks_for_another(working_site: Site):

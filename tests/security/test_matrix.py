@@ -17,7 +17,7 @@ from qme.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs/deploy/security.md"
 
-pytestmark = [pytest.mark.nats, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.nats, pytest.mark.timeout(400)]
 
 
 @pytest.fixture

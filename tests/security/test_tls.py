@@ -15,7 +15,7 @@ from qme.errors import BusUnavailable, SettingsError
 from qme.settings import Settings
 from qme.testing.nats import NatsServer
 
-pytestmark = [pytest.mark.nats, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.nats, pytest.mark.timeout(300)]
 
 
 class Authority:

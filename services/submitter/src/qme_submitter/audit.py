@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 from qme.bus.port import Bus
 from qme.bus.port import Request as Incoming
-from qme.contracts.messages import Request, Results
+from qme.contracts.messages import Asked, Request, Results
 from qme.contracts.subjects import request_event
 from qme.errors import QmeError
 from qme.observe.logging import get_logger
@@ -31,22 +30,20 @@ class Audit:
         self, incoming: Incoming, request: Request, verb: str, by: Asker, results: Results | None = None
     ) -> None:
         """Record who asked for what, and how it was answered. Returns at once."""
-        event = {
-            "at": self._clock().isoformat(),
-            "id": request.id,
-            "verb": verb,
-            "user": by.name,
-            "operator": by.operator,
-            "asked_by": incoming.user,
-            "client": request.client,
-            "executor": getattr(request, "executor", None),
-            "done": [one.taskid or one.uuid for one in results.results if one.error is None]
-            if results
-            else [],
-            "refused": {one.uuid: one.error["code"] for one in results.results if one.error}
-            if results
-            else {},
-        }
+        each = results.results if results else ()
+        event = Asked(
+            at=self._clock(),
+            id=request.id,
+            verb=verb,
+            user=by.name,
+            operator=by.operator,
+            asked_by=incoming.user,
+            client=request.client,
+            executor=getattr(request, "executor", None),
+            pool=getattr(request, "pool", None),
+            done=tuple(one.taskid or one.uuid for one in each if one.error is None),
+            refused={one.uuid: one.error["code"] for one in each if one.error},
+        )
         task = asyncio.create_task(self._publish(request_event(SERVICE, incoming.user), event))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
@@ -55,8 +52,8 @@ class Audit:
         """Wait for what is under way."""
         await asyncio.gather(*self._pending)
 
-    async def _publish(self, subject: str, event: dict[str, object]) -> None:
+    async def _publish(self, subject: str, event: Asked) -> None:
         try:
-            await self._bus.append(subject, json.dumps(event).encode())
+            await self._bus.append(subject, event.model_dump_json().encode())
         except QmeError as error:
-            log.warning("audit.lost", error=error.message, **{"request": event["id"], "verb": event["verb"]})
+            log.warning("audit.lost", error=error.message, request=event.id, verb=event.verb)

@@ -43,7 +43,7 @@ VERBS = {
     "rerun": Entry("change", "start another attempt of a task"),
     "clear": Entry("clear", "remove ended tasks with their output"),
     "exec": Entry("act", "list or run the actions of a task"),
-    "events": Entry("history", "show a task's audit trail"),
+    "events": Entry("history", "show what became of a task, or who asked for what"),
     "export": Entry("history", "write records as JSON lines"),
     "match": Entry("executors", "explain which executor would take a command"),
     "executors": Entry("executors", "list executors and their workers; forget, approve"),

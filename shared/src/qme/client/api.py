@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from qme.bus.kv import Corrupt
 from qme.bus.port import Bus
 from qme.client import elements, excerpt, executors, listing, scripts, waiting
@@ -18,7 +20,7 @@ from qme.client.records import Records
 from qme.client.submission import Options, prepare
 from qme.client.words import argv_of, needs_shell
 from qme.contracts import subjects
-from qme.contracts.messages import MatchReply, Result, Results, Submission, Target
+from qme.contracts.messages import Asked, MatchReply, Result, Results, Submission, Target
 from qme.contracts.output import STREAMS
 from qme.contracts.tasks import HEADER_ATTEMPT, HEADER_BY, HEADER_OUTCOME, HEADER_STATUS, TaskRecord
 from qme.errors import RecordCorrupt, WaitTimedOut
@@ -129,6 +131,18 @@ class AsyncClient:
                 say(HEADER_OUTCOME, ""),
                 say(HEADER_BY, ""),
             )
+
+    async def asked(self, user: str | None = None, since: datetime | None = None) -> AsyncIterator[Asked]:
+        """Give what was asked of the submitters, oldest first: by one user, or through them, or by all."""
+        async for message in self.bus.read(subjects.EVENTS, subjects.EVERY_REQUEST_EVENT):
+            if since is not None and message.time is not None and message.time < since:
+                continue
+            try:
+                event = Asked.model_validate_json(message.data)
+            except ValidationError:  # of a version to come
+                continue
+            if user is None or user == event.user or subjects.token(user) == event.asked_by:
+                yield event
 
     # -- wait and watch ----------------------------------------------------------------------------------------------
     def ended(self, uuids: Iterable[str]) -> AsyncIterator[waiting.Ended]:

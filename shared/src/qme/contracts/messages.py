@@ -162,3 +162,19 @@ class ActionRequest(_Wire):
     action: str | None = None
     args: dict[str, Any] = {}
     expires: datetime
+
+
+class Asked(_Wire):
+    """One line of the audit trail of requests: who asked a service for what, from where, and what came of it."""
+
+    at: datetime
+    id: str
+    verb: str
+    user: str  #: whose rights counted
+    operator: bool = False
+    asked_by: str = ""  #: token of whoever sent it: a dashboard asks for others
+    client: str = ""
+    executor: str | None = None
+    pool: str | None = None
+    done: tuple[str, ...] = ()
+    refused: dict[str, str] = {}  #: uuid to the reason's code

@@ -84,8 +84,9 @@ def rights(role: Role, user: str, place: Place | None = None) -> Rights:
             # On a person's behalf, whose rights the submitter holds it to: nothing that is an operator's alone.
             asked = _requests(user, subjects.BEHALF_VERBS, admin=True)
         case Role.EXPORTER:
-            asked = tuple(size(stream) for stream in STREAMS if stream not in READABLE)
-    return Rights((*reading(), *asked), (inbox, subjects.CHANGES, subjects.EVERY_LOG))
+            asked = ()
+    sizes = (size(stream) for stream in STREAMS if stream not in READABLE)
+    return Rights((*reading(), *sizes, *asked), (inbox, subjects.CHANGES, subjects.EVERY_LOG))
 
 
 def reading(streams: Iterable[str] = READABLE) -> tuple[str, ...]:
@@ -155,11 +156,17 @@ def _requests(user: str, verbs: Iterable[str], *, admin: bool = False) -> tuple[
 
 
 def _worker(inbox: str, place: Place) -> Rights:
-    return Rights((*working(place), ANSWERS), (inbox, *served(place), _DISCOVERY))
+    # Its own signs of life, as it gives them: a connection that was interrupted shows there.
+    signs = subjects.bucket_subject(
+        subjects.BUCKET_EXECUTORS, subjects.heartbeat_key(place.executor, place.pool, "*")
+    )
+    return Rights((*working(place), ANSWERS), (inbox, signs, *served(place), _DISCOVERY))
 
 
 def _submitter(user: str, inbox: str) -> Rights:
-    making = (f"{_API}.STREAM.{verb}.{name}" for verb in ("CREATE", "UPDATE") for name in STREAMS)
+    # The last three are for `qme backup` and `restore`, which take a key that may do everything.
+    verbs = ("CREATE", "UPDATE", "SNAPSHOT", "RESTORE", "DELETE")
+    making = (f"{_API}.STREAM.{verb}.{name}" for verb in verbs for name in STREAMS)
     purging = (f"{_API}.STREAM.PURGE.{name}" for name in STREAMS if name != subjects.EVENTS)
     consumers = (
         f"{_API}.CONSUMER.CREATE.{subjects.TASKS}.>",
@@ -183,6 +190,9 @@ def _submitter(user: str, inbox: str) -> Rights:
             subjects.EVERY_QUEUE,
             subjects.EVERY_EVENT,
             actions(user),
+            subjects.api_subject(user, "match"),
+            "$JS.SNAPSHOT.>",
+            inbox,
             ANSWERS,
         ),
         (

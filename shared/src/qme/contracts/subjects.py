@@ -245,6 +245,8 @@ def request_event(service: str, user: str) -> str:
     return f"qme.events.req.{service}.{user}"
 
 
+#: everything that users asked of services
+EVERY_REQUEST_EVENT = "qme.events.req.*.*"
 EVERY_EVENT = "qme.events.>"
 #: subjects of the task queue's stream and of the output's
 EVERY_QUEUE = "qme.tasks.>"

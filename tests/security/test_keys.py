@@ -1,0 +1,141 @@
+"""`qme auth`: keys come and go while everybody else's connection stands; what would be somebody else is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import nats
+import pytest
+from tests.security.site import ANSWER, LAB, Probe, Site, until
+
+from qme.auth.book import Book
+from qme.bus import topology
+from qme.bus.connect import read_credentials
+from qme.bus.jetstream import JetStreamBus
+from qme.contracts.rights import Place, Role
+from qme.errors import InvalidRequest, NotFound
+from qme.settings import Settings
+
+pytestmark = [pytest.mark.nats, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A server that knows a submitter and two people."""
+    site = Site(tmp_path)
+    site.add(Role.SUBMITTER, "site")
+    site.add(Role.USER, "ann")
+    site.add(Role.USER, "bob")
+    with site.server:
+        yield site
+
+
+async def _lets_in(site: Site, who: str) -> bool:
+    try:
+        probe = await Probe.open(site, who)
+    except (nats.errors.Error, OSError):
+        return False
+    await probe.client.close()
+    return True
+
+
+async def test_a_key_is_renewed_without_anybody_being_cut_off(site: Site):
+    """Old and new are good side by side; at the revocation the old one's connection ends, and no other."""
+    submitter, ann, bob = [await Probe.open(site, who) for who in ("submitter:site", "user:ann", "user:bob")]
+    bus = await JetStreamBus.open(
+        [site.server.url],
+        read_credentials(site.creds["submitter:site"]).login,
+        user="site",
+        name="test",
+        connect_timeout=10,
+        publish_retry=10,
+    )
+    await bus.ensure(topology.streams(Settings(home=site.folder)))
+    old = site.creds["user:ann"]
+    site.add(Role.USER, "ann")
+    await site.reload()
+    renewed = await Probe.open(site, "user:ann")
+    assert not ann.client.is_closed
+    (gone,) = site.book.revoke("qme", "ann", old=True)
+    await site.reload()
+    await until(lambda: ann.client.is_closed, "the old key's connection is closed")
+    assert [one.client.is_closed for one in (submitter, bob, renewed)] == [False] * 3
+    reading = "$JS.API.STREAM.INFO.KV_qme_tasks"
+    assert await renewed.may_publish(reading, b"")
+    assert await bob.may_publish(reading, b"")
+    site.creds["user:ann"] = old
+    assert not await _lets_in(site, "user:ann")
+    assert gone.key.lower().endswith(old.stem[-8:])
+    await bus.close()
+    for one in (submitter, bob, renewed):
+        await one.client.close()
+
+
+async def test_a_pool_that_is_added_later_works_after_a_reload(site: Site):
+    """Accounts, exports and imports come along, without a restart, for connections that are there already."""
+    ann = await Probe.open(site, "user:ann")
+    assert not await ann.may_publish("$KV.qme_tasks.shell.lab.x", b"{}", answered=False)
+    site.add(Role.WORKER, "lab", LAB)
+    await site.reload()
+    lab = await Probe.open(site, "worker:lab")
+    await lab.serve("qme.action.*.shell.lab.w1")
+    answer = await ann.client.request("qme.action.ann.shell.lab.w1", b"{}", timeout=ANSWER)
+    assert answer.data == b"here"
+    for one in (ann, lab):
+        await one.client.close()
+
+
+def test_files_are_private_and_hold_what_they_must(tmp_path: Path):
+    """The key's file is its owner's alone; the server's and the book have public keys only."""
+    book = Book(tmp_path / "auth")
+    book.start()
+    path = book.add("qme", Role.USER, "Jane Döe")
+    found = json.loads(path.read_text())
+    assert (found["user"], path.stat().st_mode & 0o777) == ("Jane Döe", 0o600)
+    assert read_credentials(path).user == "Jane Döe"
+    (entry,) = book.entries()
+    for file in (book.include, book.folder / "identities.json"):
+        text = file.read_text()
+        assert entry.key in text
+        assert found["seed"] not in text
+        assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "place", "words"),
+    [
+        (Role.USER, "dash-x", None, "dash-"),
+        (Role.DASHBOARD, "main", None, "dash-"),
+        (Role.USER, " ", None, "can't be a name"),
+        (Role.USER, "ann", LAB, "nobody else"),
+        (Role.WORKER, "ann", None, "--executor"),
+        (Role.WORKER, "ann", Place("shell", "u-bob"), "another person's own"),
+        (Role.WORKER, "x", Place("Shell.>", "lab"), "executor's name"),
+        (Role.WORKER, "x", Place("shell_lab", "b"), "share its queue"),
+    ],
+)
+def test_who_would_be_somebody_else_is_refused(
+    tmp_path: Path, role: Role, name: str, place: Place | None, words: str
+):
+    """By name, by pool, or by the name of a queue."""
+    book = Book(tmp_path / "auth")
+    book.start()
+    book.add("qme", Role.WORKER, "theirs", ("shell", "lab_b"))
+    with pytest.raises(InvalidRequest, match=words):
+        book.add("qme", role, name, (place.executor, place.pool) if place else None)
+    assert len(book.entries()) == 1
+
+
+def test_revoking_nothing_is_told(tmp_path: Path):
+    """A name that is not there, or a key that is another's."""
+    book = Book(tmp_path / "auth")
+    book.start()
+    book.add("qme", Role.USER, "ann")
+    for name, key in (("bob", None), ("ann", "zzzz")):
+        with pytest.raises(NotFound, match="auth show"):
+            book.revoke("qme", name, key=key)
+    with pytest.raises(NotFound):
+        book.revoke("qme", "ann", old=True)
+    assert len(book.entries()) == 1
