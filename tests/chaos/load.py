@@ -8,7 +8,7 @@ import random
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
@@ -17,6 +17,8 @@ from tests.chaos.site import QME, Site
 
 #: clients that submit at a time, and people who change something
 AT_ONCE = 12
+#: exit codes that say that nobody could be asked: of most commands, and of those that give a task's own code
+UNREACHED = (5, 125)
 #: seconds after which a client counts as hung: four times as long as it waits for an answer
 HUNG = 120.0
 
@@ -104,7 +106,7 @@ class Load:
     async def _rerun(self, ids: set[str], patience: float) -> None:
         await asyncio.sleep(patience)
         async with self._changes:
-            await self.surely("wait", *sorted(ids), good=(0, 1))
+            await self.surely("wait", *sorted(ids), good=lambda code: code not in UNREACHED)
             fate = Fate(SIGKILL, self._dice.uniform(0.3, 1.5)) if self._dice.random() < 0.3 else None
             await self._qme(("rerun", *sorted(ids)), fate)
             # Whom it did not reach is asked again; the others may run, and are not to run a third time.
@@ -114,18 +116,18 @@ class Load:
                 await self.surely("rerun", *again)
             self.rerun |= set(again)
 
-    async def surely(self, *words: str, good: Sequence[int] = (0,)) -> None:
-        """Run a command until it succeeds."""
+    async def surely(self, *words: str, good: Callable[[int], bool] = lambda code: code == 0) -> None:
+        """Run a command until its code is good."""
         for _ in range(20):
             _, code = await self._qme(words, None)
-            if code in good:
+            if good(code):
                 return
             await asyncio.sleep(0.5)
         self.problems.append(f"qme {' '.join(words)[:100]} never succeeded: {code}")
 
     def _is_over(self, what: str, code: int) -> bool:
         """A refusal that repeating can't mend is a mistake of qme's."""
-        if code in (0, 5, -SIGKILL, 125):
+        if code in (0, -SIGKILL, *UNREACHED):
             return False
         self.problems.append(f"qme {what}")
         return True
