@@ -11,7 +11,7 @@ from types import TracebackType
 from tests.integration.stack import Stack, processes, until
 
 #: seconds that a service may take to end
-_ENDING = 20.0
+_ENDING = 40.0
 #: what a site sets, and waits that would make the tests long
 SETTINGS = {"QME_REPLICAS": "3", "QME_EMBEDDED": "false", "QME_HEARTBEAT": "2", "QME_JANITOR_INTERVAL": "2"}
 
@@ -72,11 +72,14 @@ class Site(Stack):
         """End the services, and what a worker left running."""
         for service in self.services.values():
             service.terminate()
-        for service in self.services.values():
+        late = []
+        for name, service in self.services.items():
             try:
                 service.wait(_ENDING)
             except subprocess.TimeoutExpired:
+                late.append(f"{name} did not end: {self.log(name).read_text()[-2000:]}")
                 service.kill()
                 service.wait()
         for left in processes(self):
             left.kill()
+        assert not late, "\n".join(late)

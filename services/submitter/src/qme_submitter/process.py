@@ -37,6 +37,8 @@ log = get_logger(__name__)
 
 #: seconds between two tries while the bus is not there yet
 PAUSE = 0.5
+#: so many intervals of the janitor lie between two looks at all executors and streams
+FULL_LOOKS = 6
 #: shortest life of the janitor's lease, in seconds
 LEASE = 15.0
 
@@ -65,7 +67,9 @@ class Submitter:
         self.metrics_registry = CollectorRegistry()
         metrics = SubmitterMetrics(self.metrics_registry, (*VERBS, *ADMIN_VERBS[-2:]))
         self.buckets = Buckets(bus, clock)
-        self.registry = Registry(bus, topology.streams(settings))
+        self.registry = Registry(
+            bus, topology.streams(settings), full_after=FULL_LOOKS * settings.janitor_interval
+        )
         self.acceptor = Acceptor(
             self.buckets,
             self.registry,

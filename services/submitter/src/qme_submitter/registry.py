@@ -32,7 +32,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 #: a worker counts as alive for this many intervals after its last heartbeat
 MISSED_BEATS = 3
-#: seconds after which everything is read again, for a bucket that was made anew
+#: seconds after which everything is looked at again: for a bucket that was made anew, a stream that somebody removed
 FULL_AFTER = 60.0
 #: seconds that changes are collected for before they are read
 SETTLE = 0.05
@@ -90,9 +90,10 @@ class _Mirror:
 class Registry:
     """The executors that this submitter knows of; `listen` and `keep_fresh` run beside its use."""
 
-    def __init__(self, bus: Bus, streams: Sequence[StreamSpec]) -> None:
+    def __init__(self, bus: Bus, streams: Sequence[StreamSpec], full_after: float = FULL_AFTER) -> None:
         self._bus = bus
         self._streams = streams
+        self._full_after = full_after
         self._streams_made = False
         self._mirror = _Mirror()
         self._routes = Routes((), {})
@@ -135,7 +136,7 @@ class Registry:
     async def refresh(self, *, full: bool = False) -> None:
         """Read what has changed (or everything), and make the consumers of new definitions. May be repeated."""
         async with self._reading:
-            if not self._streams_made:
+            if full or not self._streams_made:
                 await self._bus.ensure(self._streams)
                 self._streams_made = True
             mirror = _Mirror() if full else self._mirror
@@ -180,7 +181,7 @@ class Registry:
                 read_all_at = time.monotonic() + 1.0
             else:
                 if full:
-                    read_all_at = time.monotonic() + FULL_AFTER
+                    read_all_at = time.monotonic() + self._full_after
 
     async def _ensure_consumers(self) -> None:
         known = self._mirror.definitions
