@@ -30,9 +30,9 @@ LOCAL_BACKUP, LOCAL_RESTORE, SITE_BACKUP, SITE_RESTORE = (
     re.sub(r"^ +", "", block, flags=re.MULTILINE)
     for block in re.findall(r"^ *```sh\n(.*?)^ *```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 )
-PATIENCE = 30.0
+PATIENCE = 60.0
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class Place:
@@ -53,7 +53,7 @@ class Place:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=90,
+            timeout=120,
             check=False,
         )
         said = done.stdout.decode()
@@ -72,7 +72,7 @@ class Place:
 
     def ended(self, *ids: str) -> None:
         """Wait for the end of tasks."""
-        done = self.stack.qme("wait", *ids, "--timeout", str(PATIENCE))
+        done = self.stack.qme("wait", *ids, "--timeout", str(PATIENCE), timeout=2 * PATIENCE)
         assert done.returncode in (0, 1, 7), done.stderr
 
     def facts(self, uid: str) -> tuple[dict[str, Any], str, str]:
