@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 
 import pytest
 from tests.slurm.cluster import Cluster, wait_until
+from tests.unit.worker.lab import until
 
 from qme.contracts.tasks import TaskRecord
 from qme.errors import NotFound
 from qme.executor import Held
-from qme_executor_slurm import SlurmExecutor, SlurmSettings, lookup
+from qme_executor_slurm import SlurmExecutor, SlurmSettings, lookup, parsers
 from qme_executor_slurm.jobs import Job
 
 UUID = "0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee"
@@ -99,3 +100,14 @@ async def test_our_own_job_is(slurm: Cluster, executor: SlurmExecutor) -> None:
     details = slurm.details(str(own))
     assert details is not None
     assert details[0].state == "CANCELLED"
+
+
+async def test_a_sacct_that_does_not_know_a_column(slurm: Cluster, executor: SlurmExecutor) -> None:
+    """An older one refuses to answer at all: it is asked again without that column."""
+    executor.slurm._columns = (*parsers.ACCOUNT_COLUMNS[:-1], "NotYetThere")
+    job = slurm.sbatch("-H", "--wrap", "true", mark=f"qme:{UUID}:1")
+    # Accounting learns of a job a moment later.
+    rows = await until(lambda: executor.slurm.accounts([job], datetime.now(UTC), None))
+    slurm.cancel_all()
+    assert [row.id.job for row in rows] == [job]
+    assert not executor.slurm.keeps_command_lines

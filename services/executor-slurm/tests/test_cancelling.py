@@ -100,3 +100,12 @@ async def test_each_cluster_by_itself(clusters: str | None) -> None:
     slurm = Scripted(j1="qme:u1:1")
     await Cancelling(slurm).end(job(1), clusters)
     assert slurm.ended == [[*(["-M", clusters] if clusters else []), "1"]]
+
+
+@pytest.mark.parametrize("clusters", ["all", "near,far"])
+async def test_no_number_is_ended_on_several_clusters(clusters: str) -> None:
+    """Each cluster has numbers of its own: another job of ours may have this one elsewhere."""
+    slurm = Scripted(j1="qme:u1:1")
+    with pytest.raises(NoAnswer, match="is not known; scancel it there"):
+        await Cancelling(slurm).end(job(1), clusters)
+    assert slurm.ended == []

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qme_executor_slurm.identity import is_ours
+from qme_executor_slurm import jobids
+from qme_executor_slurm.identity import is_ours, own
 from qme_executor_slurm.jobs import Job
+from qme_executor_slurm.parsers import QueueRow
 
 CALLED = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ANSWERED = CALLED + timedelta(seconds=2)
@@ -45,3 +47,21 @@ def test_a_row_is_ours_by_its_marker_or_by_its_time(
 def test_without_marker_and_time_nothing_is_ours() -> None:
     """What can't be told is left alone."""
     assert not is_ours(TOLD, None, "")
+
+
+def row(name: str, comment: str, seconds: float = 90_000) -> QueueRow:
+    """A row of squeue, of a job that was requeued long after its submission."""
+    part = jobids.parse(name)
+    assert part
+    at = CALLED + timedelta(seconds=seconds)
+    return QueueRow(part, "RUNNING", None, at, None, None, None, None, None, 1, comment)
+
+
+def test_a_heterogeneous_jobs_components_come_with_the_first() -> None:
+    """Only that one carries the marker; others of that number without it are none of ours."""
+    marked, others = row("7+0", "mine qme:u:1"), [row("7+1", ""), row("7+2", "theirs")]
+    assert own(ADOPTED, [marked, *others]) == [marked, *others]
+    assert own(ADOPTED, others) == []
+    assert own(ADOPTED, [row("7+0", "qme:v:1"), *others]) == []
+    assert own(ADOPTED, [marked, row("8+1", ""), row("7+3", "qme:v:1")]) == [marked]
+    assert own(ADOPTED, [row("7_1", "qme:u:1"), row("7_2", "")]) == [row("7_1", "qme:u:1")]

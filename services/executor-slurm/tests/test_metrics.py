@@ -52,7 +52,7 @@ def test_calls_of_sbatch_are_counted_by_what_came_of_them():
         read("", "", None),
     ):
         metrics.sbatch(answer)
-    found = {name: value for name, value in page(metrics).items() if "sbatch" in name and value}
+    found = {name: value for name, value in page(metrics).items() if "sbatch_total" in name and value}
     assert found == {
         'qme_slurm_sbatch_total{result="accepted"}': 1,
         'qme_slurm_sbatch_total{result="refused"}': 1,

@@ -143,3 +143,42 @@ async def test_silent_accounting() -> None:
         slurm.states = {1: "gone", 2: "COMPLETED"}
         await until(shown, lambda watch: watch.job.ending)
         assert gone.job.ending is None
+
+
+async def test_what_may_run_again_is_asked_once_for_each_job() -> None:
+    """However many elements lost their node; and a controller that hangs is not asked for each of them."""
+    slurm = Lapsed()
+    poller = Poller(slurm, QUICK, Rules())
+    watches = [follow(poller, job) for job in (1, 2, 3)]
+    await poller.cycle()
+    assert [len(watch.job.parts) for watch in watches] == [50] * 3
+    slurm.asked.clear()
+    await poller.cycle()
+    assert slurm.asked == ["squeue", *["scontrol"] * 3]
+    assert all(part.ending for watch in watches[:1] for part in watch.job.parts.values())
+    slurm.silent = {"scontrol"}
+    watches = [follow(poller, job) for job in (4, 5, 6)]
+    await poller.cycle()
+    slurm.asked.clear()
+    await poller.cycle()
+    assert slurm.asked == ["squeue", "scontrol"]
+    assert not any(watch.job.ending for watch in watches)
+
+
+class Lapsed(Scripted):
+    """Shows arrays whose elements all lost their nodes, and are not to be run again."""
+
+    async def told(self, argv: Sequence[str]) -> str:
+        """Answer."""
+        if argv[:2] == ["squeue", "--me"]:
+            await super().told(argv)
+            rows = (_row(job, "NODE_FAIL") for job in range(1, 7))
+            return "".join(
+                row.replace(f"{job}{DIVIDER}", f"{job}_[0-49]{DIVIDER}", 1) for job, row in enumerate(rows, 1)
+            )
+        text = await super().told(argv)
+        if argv[0] == "scontrol" and "job" in argv:
+            return "".join(
+                f"JobId=9 ArrayJobId={argv[-1]} ArrayTaskId={n}\n   Requeue=0\n" for n in range(50)
+            )
+        return text

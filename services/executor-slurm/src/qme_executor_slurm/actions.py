@@ -14,7 +14,7 @@ from qme.executor import Held, action
 from qme_executor_slurm import locating, paths, queries
 from qme_executor_slurm.cancelling import Cancelling
 from qme_executor_slurm.commands import NoAnswer, Slurm
-from qme_executor_slurm.identity import is_ours
+from qme_executor_slurm.identity import own
 from qme_executor_slurm.jobs import Job
 from qme_executor_slurm.journal import Submitted
 from qme_executor_slurm.outputs import Text, read
@@ -133,10 +133,8 @@ class SlurmActions:
         found = await self.slurm.details(job, clusters)
         if not found:
             raise NotFound(f"Slurm's controller does not know job {job} any more; try the action status")
-        ours = _followed(held)
-        for one in found:
-            if one.uid != os.getuid() or not is_ours(ours, one.submitted, one.comment):
-                raise NotFound(f"job {job} in Slurm is another one than the task's by now; nothing was done")
+        if len(own(_followed(held), found)) < len(found) or any(one.uid != os.getuid() for one in found):
+            raise NotFound(f"job {job} in Slurm is another one than the task's by now; nothing was done")
         return found
 
     async def _read(self, held: Held, element: str | None, stream: str) -> Text:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qme.observe.logging import get_logger
-from qme_executor_slurm.commands import Slurm
-from qme_executor_slurm.identity import is_ours
+from qme_executor_slurm.commands import NoAnswer, Slurm
+from qme_executor_slurm.identity import own
 from qme_executor_slurm.jobs import Job
 
 log = get_logger(__name__)
@@ -42,6 +42,9 @@ class Cancelling:
 
         Nothing is done to a job that Slurm's controller does not show, or shows to be another than ours.
         """
+        if clusters == "all" or "," in (clusters or ""):
+            # Each cluster has numbers of its own: there may be another job of ours with this one.
+            raise NoAnswer(f"on which of the clusters {clusters} the job is, is not known; scancel it there")
         gathering = self._gathering.setdefault(clusters, _Round())
         gathering.wishes.append((job, parts))
         if gathering.done is None:
@@ -55,10 +58,9 @@ class Cancelling:
         rows = [row for row in await self._slurm.queue(clusters) if row.id.job in shown]
         names: dict[str, None] = {}
         for job, parts in wishes:
-            own = [row for row in rows if row.id.job == job.id]
-            if any(is_ours(job, row.submitted, row.comment) for row in own):
+            if own(job, rows):
                 names |= dict.fromkeys(parts or [str(job.id)])
-            elif own:
+            elif any(row.id.job == job.id for row in rows):
                 log.warning("slurm.not_ours", job=job.id, problem="its number belongs to another job now")
         wanted = list(names)
         for at in range(0, len(wanted), MOST):

@@ -7,8 +7,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from qme.errors import QmeError
@@ -46,6 +47,7 @@ class Slurm:
         self.metrics = metrics or SlurmMetrics()
         self._timeout = timeout
         self._uid = uid
+        self._columns: Sequence[str] = parsers.ACCOUNT_COLUMNS
         self._room = asyncio.Semaphore(_TOGETHER)
 
     async def queue(self, clusters: str | None) -> list[QueueRow]:
@@ -56,13 +58,29 @@ class Slurm:
         """Give what sacct has of some jobs. Raises NoAnswer."""
         found: list[AccountRow] = []
         for at in range(0, len(jobs), queries.MOST_IDS):
-            argv = queries.sacct(jobs[at : at + queries.MOST_IDS], since, clusters, uid=self._uid)
-            found += parsers.accounting(await self.told(argv))
+            some = jobs[at : at + queries.MOST_IDS]
+            found += await self._accounts(partial(queries.sacct, some, since, clusters, uid=self._uid))
         return found
 
     async def all_accounts(self, since: datetime, clusters: str | None) -> list[AccountRow]:
         """Give what sacct has of all the account's jobs since then. Raises NoAnswer."""
-        return parsers.accounting(await self.told(queries.sacct_all(since, clusters, uid=self._uid)))
+        return await self._accounts(partial(queries.sacct_all, since, clusters, uid=self._uid))
+
+    @property
+    def keeps_command_lines(self) -> bool:
+        """Accounting shows the marker of every job: in its command line, which it has kept since Slurm 21.08."""
+        return "SubmitLine" in self._columns
+
+    async def _accounts(self, worded: Callable[[Sequence[str]], list[str]]) -> list[AccountRow]:
+        try:
+            text = await self.told(worded(self._columns))
+        except NoAnswer as error:
+            known = tuple(name for name in self._columns if name not in error.message)
+            if "Invalid field requested" not in error.message or known == self._columns:
+                raise
+            self._columns = known
+            text = await self.told(worded(known))
+        return parsers.accounting(text, self._columns)
 
     async def details(self, job: str, clusters: str | None = None) -> list[Details] | None:
         """Give scontrol's records of a job; None: it knows it no longer. Raises NoAnswer."""

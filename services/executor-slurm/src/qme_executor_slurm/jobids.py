@@ -44,6 +44,14 @@ def parse(text: str) -> JobId | None:
     return JobId(int(job), elements, int(component) if component else None, step)
 
 
+def number(name: str) -> int:
+    """Give the number of the job that a part belongs to: 7 of ``7_3``. Raises ValueError for what is no name."""
+    found = parse(name)
+    if found is None:
+        raise ValueError(f"not a job's name: {name!r}")
+    return found.job
+
+
 def indices(expression: str) -> tuple[int, ...]:
     """Give the numbers in an array expression (``0-5%2``, ``1,5,9-11``, ``0-200:2``), in order.
 

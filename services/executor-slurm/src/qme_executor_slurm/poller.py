@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from qme.observe.logging import get_logger
-from qme_executor_slurm import polling
+from qme_executor_slurm import jobids, polling
 from qme_executor_slurm.commands import NoAnswer, Slurm
 from qme_executor_slurm.jobs import Job
 from qme_executor_slurm.pace import Limits, Pace
@@ -112,7 +112,7 @@ class Poller:
 
     async def cycle(self) -> None:
         """Ask once about everything."""
-        await self._fit()
+        await self.fit()
         clusters = {watch.clusters for watch in self._watches}
         changed = failed = False
         for name in sorted(clusters, key=str):
@@ -135,7 +135,8 @@ class Poller:
         requeue = await self._requeued(polling.provisional(jobs), clusters)
         accounts = None
         if self.rules.accounting:
-            since = min((job.submitted for job in jobs if job.id in set(ask)), default=datetime.now(UTC))
+            wanted = set(ask)
+            since = min((job.submitted for job in jobs if job.id in wanted), default=datetime.now(UTC))
             try:
                 accounts = polling.by_job(await self._slurm.accounts(ask, since, clusters) if ask else [])
             except NoAnswer as error:
@@ -151,15 +152,23 @@ class Poller:
         return changed
 
     async def _requeued(self, parts: Iterable[str], clusters: str | None) -> dict[str, bool]:
-        """Ask whether parts that made way, or lost a node, will be run again; those unanswered are left out."""
-        found = {}
-        for part in parts:
-            with suppress(NoAnswer):
-                details = await self._slurm.details(part, clusters)
-                found[part] = any(one.requeue for one in details or ())
-        return found
+        """Ask whether parts that made way, or lost a node, will be run again; those unanswered are left out.
 
-    async def _fit(self) -> None:
+        One command for each job, however many parts it has; none any more once the controller does not answer.
+        """
+        wanted = list(parts)
+        again: dict[str, bool] = {}
+        asked = set()
+        for job in dict.fromkeys(jobids.number(part) for part in wanted):
+            try:
+                details = await self._slurm.details(str(job), clusters)
+            except NoAnswer:
+                break
+            asked.add(job)
+            again |= {name: one.requeue for one in details or () for name in one.id.parts()}
+        return {part: again.get(part, False) for part in wanted if jobids.number(part) in asked}
+
+    async def fit(self) -> None:
         """Learn once how long this cluster remembers ended jobs, and whether it keeps accounts."""
         if self._fitted:
             return

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from qme.contracts.tasks import Outcome, Status
 from qme_executor_slurm import states
-from qme_executor_slurm.identity import is_ours
+from qme_executor_slurm.identity import own
 from qme_executor_slurm.jobs import Job, Part
 from qme_executor_slurm.parsers import AccountRow, QueueRow
 from qme_executor_slurm.states import Ending
@@ -122,10 +122,7 @@ def _names(
 def _rows(job: Job, rows: Rows[RowT]) -> dict[str, RowT]:
     """Give the rows that are about a job, by part; the latest where it was started several times."""
     found: dict[str, RowT] = {}
-    for row in rows.get(job.id, ()):
-        line = row.submit_line if isinstance(row, AccountRow) else ""
-        if not is_ours(job, row.submitted, row.comment, line):
-            continue
+    for row in own(job, rows.get(job.id, ())):
         for name in row.id.parts():
             other = found.get(name)
             if not (other and other.submitted and row.submitted and other.submitted > row.submitted):

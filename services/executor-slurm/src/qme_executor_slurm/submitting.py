@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 from qme.contracts.tasks import Outcome
 from qme.executor import Result, Task
@@ -22,7 +23,7 @@ from qme_executor_slurm.inheriting import others_calls, waits_for
 from qme_executor_slurm.journal import Journal, Open, Submitted
 from qme_executor_slurm.lookup import Found
 from qme_executor_slurm.poller import Poller
-from qme_executor_slurm.search import Search
+from qme_executor_slurm.search import Search, Unknowable
 from qme_executor_slurm.settings import SlurmSettings
 
 log = get_logger(__name__)
@@ -116,17 +117,24 @@ class Submitter:
             await asyncio.sleep(min(max(0.0, calls.last + self._bound - time.time()), self._bound))
         alone = await task.alone()
         empty_since: float | None = None
+        known_until = calls.first
         pause = self._settings.poll_floor
         while True:
             try:
-                found = await self._search.find(mark, calls)
+                asked = time.time()
+                found, clusters = await self._search.find(mark, calls, known_until)
+                known_until = asked
+            except Unknowable as error:
+                if alone := alone or await task.alone():
+                    return Result(_REFUSED, Outcome.LOST, reason=f"lost: {error.message}")
+                await task.update(reason=waits_for(task))
             except NoAnswer as error:
                 why = f"sbatch may have submitted a job, and Slurm can't be asked: {error.message}"
                 await task.update(reason=why)
                 pause = min(pause * 2, self._settings.poll_backoff)
             else:
                 if found:
-                    return await self._adopt(task, journal, calls, found)
+                    return await self._adopt(task, journal, replace(calls, clusters=clusters), found)
                 if not alone:
                     await task.update(reason=waits_for(task))
                     alone = await task.alone()
