@@ -249,6 +249,33 @@ async def test_a_higher_version_is_not_overwritten(lab: Lab) -> None:
         assert await until(is_ours)
 
 
+async def test_of_equal_versions_the_last_start_counts(lab: Lab) -> None:
+    """Two workers of a pool that admit different users do not overwrite each other for ever."""
+    definitions = Bucket(lab.bus, subjects.BUCKET_EXECUTORS, Definition)
+    key = subjects.definition_key("shell", POOL)
+    async with lab.worker():
+        first = await until(lambda: definitions.get(key))
+        theirs = first.value.model_copy(update={"users": ("bob",)})
+        await definitions.update(key, theirs, first.revision)
+        beats = definitions.stream
+        before = (await lab.bus.state(beats)).last
+        await until(lambda: _beaten(lab, beats, before + 3))
+        entry = await definitions.get(key)
+        assert entry is not None
+        assert entry.value.users == ("bob",)
+    async with lab.worker():
+
+        async def is_ours() -> bool:
+            entry = await definitions.get(key)
+            return entry is not None and entry.value.users == ()
+
+        assert await until(is_ours)
+
+
+async def _beaten(lab: Lab, stream: str, last: int) -> bool:
+    return (await lab.bus.state(stream)).last >= last
+
+
 async def test_one_worker_per_spool(lab: Lab) -> None:
     """A second worker on the same spool is refused, and says why."""
     async with lab.worker():

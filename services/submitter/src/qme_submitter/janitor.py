@@ -74,8 +74,9 @@ class Janitor:
         self._silence = silence
         self._retention = retention
         self._open: dict[str, _Open] = {}
-        self._last = 0
-        self._read_anew = False
+        self._last, self._last_key = 0, ""
+        #: the bus was away since the last look
+        self._doubt = False
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -94,8 +95,7 @@ class Janitor:
         """Wake `run` at once for a retry, whose delay may be shorter than the interval; the rest can wait."""
         async with self._bus.follow(subjects.CHANGES) as events:
             async for event in events:
-                # A bus that was away may have come back with an older store, whose sequences have caught up by now.
-                self._read_anew = self._read_anew or event is None
+                self._doubt = self._doubt or event is None
                 if event is None or _is_retry(event):
                     self._wake.set()
 
@@ -125,8 +125,7 @@ class Janitor:
     def _forget(self) -> None:
         self._open.clear()
         self._silence.forget()
-        self._last = 0
-        self._read_anew = False
+        self._last, self._last_key = 0, ""
 
     def _until_next(self) -> float:
         now = self._buckets.clock().timestamp()
@@ -137,12 +136,12 @@ class Janitor:
     async def _read_changes(self) -> None:
         records = self._buckets.records
         state = await self._bus.state(records.stream)
-        if state.last < self._last or self._read_anew:  # the bucket was made anew, or may have been
+        if state.last < self._last or await self._was_set_back():
             self._forget()
         if state.last == self._last:
             return
         async for seen in records.scan(start=self._last + 1):
-            self._last = max(self._last, seen.revision)
+            self._last, self._last_key = max((self._last, self._last_key), (seen.revision, seen.key))
             if isinstance(seen, Entry) and str(seen.value.key) == seen.key:
                 self._note(seen.key, seen.value)
                 self._silence.note(seen.key, seen.revision, seen.value)
@@ -151,6 +150,14 @@ class Janitor:
                 self._silence.note(seen.key, seen.revision, None)
                 if not isinstance(seen, Removed):
                     log.warning("janitor.record_unusable", key=seen.key)
+
+    async def _was_set_back(self) -> bool:
+        # A bus that was away may have come back with an older store, whose sequences have caught up with us by now.
+        if not self._doubt or not self._last:
+            return False
+        seen = await self._buckets.records.look(self._last_key, leader=True)
+        self._doubt = False
+        return seen is None or seen.revision < self._last
 
     def _note(self, key: str, record: TaskRecord) -> None:
         now = self._buckets.clock()

@@ -30,8 +30,6 @@ from qme_submitter.routing import Routes
 log = get_logger(__name__)
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-#: a worker counts as alive for this many intervals after its last heartbeat
-MISSED_BEATS = 3
 #: seconds after which everything is looked at again: for a bucket that was made anew, a stream that somebody removed
 FULL_AFTER = 60.0
 #: seconds that changes are collected for before they are read
@@ -125,7 +123,7 @@ class Registry:
         return Counter(
             (executor, pool)
             for (executor, pool, _), (beat, at) in self._mirror.beats.items()
-            if now - at <= MISSED_BEATS * beat.interval
+            if now - at <= beat.lives
         )
 
     def silence(self, executor: str, pool: str, worker: str) -> float | None:

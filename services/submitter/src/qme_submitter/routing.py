@@ -14,12 +14,11 @@ The rule, in this order:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from qme.contracts.executors import Approval, Definition
+from qme.contracts.executors import Approval, Definition, version_order
 from qme.contracts.subjects import personal_pool, token
 from qme.errors import NoExecutorMatches, NotPermitted
 from qme_submitter.offers import Offer, closed_to, offer, shown
@@ -160,12 +159,8 @@ class Routes:
 
 
 def _group(offers: Sequence[Offer]) -> Group:
-    leader = max(offers, key=lambda one: (_version(one.version), one.version, one.pool))
+    leader = max(offers, key=lambda one: (version_order(one.version), one.version, one.pool))
     return Group(leader.executor, leader, tuple(sorted(one.pool for one in offers)))
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"[0-9]{1,9}", text))
 
 
 def _placed(view: View, group: Group, place: str | None, why: str) -> Decision:

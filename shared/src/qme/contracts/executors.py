@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -92,3 +93,14 @@ class Heartbeat(_Advert):
     interval: float  #: seconds until the next one
     paused: str | None = None  #: why it takes nothing new
     boot: str | None = None  #: which boot of its host it is
+
+    @property
+    def lives(self) -> float:
+        """Seconds for which it says that its worker lives: two may be missed."""
+        return 3 * self.interval
+
+
+def version_order(text: str) -> tuple[tuple[int, str], ...]:
+    """Make versions comparable: numbers as numbers, letters before the release they announce (1.0rc1 < 1.0 < 1.0.1)."""
+    parts = re.findall(r"[0-9]{1,9}|[a-z]+", text.lower())
+    return (*((int(part), "") if part.isdigit() else (-2, part) for part in parts), (-1, ""))

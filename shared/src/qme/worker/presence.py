@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Awaitable, Callable
 
 from qme.bus.kv import Bucket, Entry, Removed
 from qme.contracts import subjects
-from qme.contracts.executors import Definition, Heartbeat
+from qme.contracts.executors import Definition, Heartbeat, version_order
 from qme.errors import Conflict, QmeError
 from qme.executor.base import actions_of
 from qme.executor.processes import boot_id
@@ -18,9 +17,6 @@ from qme.worker.clock import now
 from qme.worker.context import Context
 
 log = get_logger(__name__)
-
-#: a heartbeat lives for so many intervals
-LIVES = 3
 
 
 class Presence:
@@ -37,20 +33,25 @@ class Presence:
         self._heartbeat_key = subjects.heartbeat_key(name, pool, context.worker)
         self._started = now()
         self._revision = 0
+        #: our definition has stood on the bus
+        self._said = False
         self._outvoted = False
 
     async def advertise(self) -> None:
-        """Write the definition where there is none, or another one that is not of a higher version.
+        """Write the definition where there is none, or one of a lower version; once after the start, of the same too.
 
-        Safe to repeat; repeated with every heartbeat, so that one that got lost comes back.
+        Safe to repeat; repeated with every heartbeat, so that one that got lost comes back. Of two workers that
+        disagree under one version, the one that started last counts: nobody wins by repeating.
         """
         ours = self._definition()
         seen = await self._definitions.look(self._definition_key)
         if isinstance(seen, Entry):
             theirs = seen.value
+            order = version_order(theirs.version), version_order(ours.version)
             if _text(theirs) == _text(ours):
+                self._said = True
                 return
-            if _version(theirs.version) > _version(ours.version):
+            if order[0] > order[1] or (order[0] == order[1] and self._said):
                 self._say_outvoted(theirs)
                 return
         revision = seen.revision if seen is not None else 0
@@ -58,6 +59,7 @@ class Presence:
             await self._definitions.update(self._definition_key, ours, revision)
         except Conflict:
             return  # another worker of the pool, a moment earlier: looked at with the next heartbeat
+        self._said = True
         if not isinstance(seen, Entry | Removed) or seen is None:
             log.info("presence.advertised", matchstring=ours.matchstring, version=ours.version)
 
@@ -79,7 +81,7 @@ class Presence:
             paused=self._context.paused,
             boot=boot_id(),
         )
-        written = await self._heartbeats.put(self._heartbeat_key, sign, ttl=max(1.0, LIVES * interval))
+        written = await self._heartbeats.put(self._heartbeat_key, sign, ttl=max(1.0, sign.lives))
         self._revision = max(self._revision, written)  # of two at a time, the later one stands
 
     async def run(self, also: Callable[[], Awaitable[None]]) -> None:
@@ -135,10 +137,3 @@ class Presence:
 def _text(definition: Definition) -> dict[str, object]:
     """What the definition says, without when it was said."""
     return definition.model_dump(exclude={"updated"})
-
-
-def _version(text: str) -> tuple[tuple[int, str], ...]:
-    """Make versions comparable: numbers as numbers, the rest as text before them."""
-    return tuple(
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|[a-z]+", text.lower())
-    )
