@@ -226,15 +226,26 @@ async def test_a_spec_with_its_record_stays(world: World) -> None:
 async def test_a_short_delay_is_not_stretched_to_the_interval(world: World) -> None:
     """The event of a retry wakes the janitor, which otherwise looks now and then."""
     world.settings = type(world.settings)(home=world.settings.home, janitor_interval=60.0, janitor_grace=60.0)
-    one, task = await accepted(world, retry=RetryPolicy(limit=1, delay=0.2))
+    watched = Watched(world.bus)
+    one = await world.submitter(watched)
+    task = submission("echo", "hi", retry=RetryPolicy(limit=1, delay=0.2))
+    await one.acceptor.accept(task, "ann")
     async with chores(one):
         await eventually(lambda: _mirrored(one))
+        await eventually(lambda: _listens(watched))
         await world.lose_message(place(task))
         await world.advance(task.uuid, Claimed("w", "n", 1, NOW))
         record = (await world.record(task.uuid)).model_copy()
         ended = Ended(1, Outcome.FAILED, datetime.now(UTC))
         await one.changes.apply(record.key, ended, "w")
-        await eventually(lambda: _released(world, task), 5.0)
+        await eventually(lambda: _released(world, task), 20.0)
+
+
+async def _listens(watched: Watched) -> bool:
+    await watched.state(
+        "KV_qme_tasks"
+    )  # on the same connection: what was subscribed before is known to the server
+    return ("follow", "qme.changes.>") in watched.calls
 
 
 async def _mirrored(one: Submitter) -> bool:
@@ -244,6 +255,21 @@ async def _mirrored(one: Submitter) -> bool:
 async def _released(world: World, task: Submission) -> bool:
     record = await world.record(task.uuid)
     return record.due and record.attempt == 2
+
+
+async def test_it_ends_when_it_is_told_just_as_it_wakes(world: World) -> None:
+    """Woken and cancelled in the same moment: the cancellation is not lost."""
+    one, _ = await accepted(world)
+    one.janitor._interval = 60.0
+    running_on = asyncio.create_task(one.janitor.run())
+    await eventually(lambda: _mirrored(one))
+    await asyncio.sleep(0.1)
+    one.janitor._wake.set()
+    await asyncio.sleep(0)
+    running_on.cancel()
+    async with asyncio.timeout(20):
+        await asyncio.gather(running_on, return_exceptions=True)
+    assert running_on.cancelled()
 
 
 async def test_one_of_several_does_the_chores_and_hands_over(world: World) -> None:

@@ -199,6 +199,8 @@ async def test_a_forgotten_claim_is_made_again_while_it_runs(lab: Lab) -> None:
         await lab.records.update(str(key), forgotten, entry.revision)
         record = await lab.record(key, lambda record: record.claim)
         assert (record.status, record.worker) == (Status.RUNNING, lab.spool.worker_id)
+        assert record.claim is not None
+        assert (record.claim.host, record.claim.boot) == (lab.settings.host, boot_id())
         assert (record.data["pid"], record.started) == (claimed.data["pid"], record.started)
         await lab.ended(key)
     assert lab.starts(key) == 1

@@ -84,8 +84,10 @@ class Janitor:
         try:
             while True:
                 await self._round()
+                # Not `wait_for`: in Python 3.11 it loses a cancellation that comes just as the event is set.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._until_next())
+                    async with asyncio.timeout(self._until_next()):
+                        await self._wake.wait()
                 self._wake.clear()
         finally:
             with contextlib.suppress(QmeError):

@@ -165,8 +165,10 @@ class Registry:
         """Read what has changed, and everything now and then, until cancelled; survives any loss of the bus."""
         read_all_at = 0.0
         while True:
+            # Not `wait_for`: in Python 3.11 it loses a cancellation that comes just as the event is set.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.0, read_all_at - time.monotonic()))
+                async with asyncio.timeout(max(0.0, read_all_at - time.monotonic())):
+                    await self._wake.wait()
             await asyncio.sleep(SETTLE)
             self._wake.clear()
             full = self._full_next or time.monotonic() >= read_all_at

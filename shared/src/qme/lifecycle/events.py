@@ -110,6 +110,8 @@ class Returned:
     status: Status = Status.RUNNING
     started: datetime | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    host: str | None = None
+    boot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def _claimed(record: TaskRecord, event: Claimed) -> Transition:
     return Transition(_with(record, claim=_claim(event), worker=event.worker))
 
 
-def _claim(event: Claimed, *earlier: Holder) -> Claim:
+def _claim(event: Claimed | Returned, *earlier: Holder) -> Claim:
     return Claim(
         worker=event.worker,
         nonce=event.nonce,
@@ -243,7 +243,7 @@ def _returned(record: TaskRecord, event: Returned) -> Transition:
         reason=None,
         provisional=False,
         corrected=record.corrected or given_up,
-        claim=Claim(worker=event.worker, nonce=event.nonce, at=event.at),
+        claim=_claim(event),
         worker=event.worker,
         released=record.released or event.at,
         not_before=None,

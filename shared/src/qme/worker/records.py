@@ -159,7 +159,17 @@ class Records:
         """Word that this worker still has the attempt of this folder, and how that stands."""
         token, nonce = folder.read_token(), secrets.token_hex(8)
         started = datetime.fromtimestamp(token.started, UTC) if token and token.started else None
-        return Returned(self._worker, nonce, folder.attempt, now(), status, started, data or {})
+        return Returned(
+            self._worker,
+            nonce,
+            folder.attempt,
+            now(),
+            status,
+            started,
+            data or {},
+            host=self._host,
+            boot=boot_id(),
+        )
 
 
 async def _surely(what: str, ask: Callable[[], Awaitable[T]]) -> T:
