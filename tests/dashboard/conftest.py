@@ -21,7 +21,7 @@ from qme.settings import Settings
 T = TypeVar("T")
 
 #: seconds that anything may take on a machine with much else to do
-PATIENCE = 60.0
+PATIENCE = 150.0
 
 
 def until(look: Callable[[], T], patience: float = PATIENCE) -> T:

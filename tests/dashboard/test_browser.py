@@ -16,12 +16,12 @@ from qme.client import Options
 #: pixels of a table: its head, a row, and where the box to tick and the button with the id are
 _HEAD, _ROW, _BOX, _ID = 35, 34, 16, 75
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium. Ended with this file: while it lives, this thread has an event loop that others trip over."""
     if CHROMIUM["executable_path"] is None:
         pytest.skip("no chromium: apt-get install chromium")
     expect.set_options(timeout=PATIENCE * 1000)
@@ -103,6 +103,7 @@ def test_the_ticked_task_is_rerun_while_others_arrive(page: Page, dashboard: Das
     expect(page.get_by_role("dialog").locator("[role=gridcell]", has_text=wanted)).to_be_attached()
     button(page, "Rerun 1 task").click()
     expect(page.get_by_text("1 task changed")).to_be_visible()
+    expect(page.get_by_text("1 task selected")).to_have_count(0)
     dashboard.shows(wanted, attempt=2, outcome="failed")
     assert {row["uid"]: row["attempt"] for row in dashboard.tasks("?label=kind=moving")} == {
         wanted: 2, **dict.fromkeys(others, 1),

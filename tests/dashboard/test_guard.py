@@ -36,7 +36,7 @@ _PATHS = (
     "/_stcore/host-config",
 )
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="platform: only root can become another account")
 
 

@@ -13,7 +13,7 @@ from qme import Queue
 from qme.client import Options
 from qme.local.layout import Layout, read_state
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_task_can_be_read_in_every_way(queue: Queue, dashboard: Dashboard) -> None:

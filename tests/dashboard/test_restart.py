@@ -9,7 +9,7 @@ import pytest
 from tests.dashboard.conftest import Dashboard, until
 from tests.integration.stack import Stack
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_another_stack_in_the_old_ones_place_is_found_and_none_is_started(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ HOSTILE = "![x](http://evil.example/a.png) <img src=http://evil.example/b.png> [
 #: key of the page's table without filters
 TABLE = key_of("tasks", Filter(), Paging(size=SIZE))
 #: seconds until a run of a page counts as stuck
-PATIENCE = 60.0
+PATIENCE = 150.0
+
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
@@ -121,6 +123,20 @@ def test_filters_come_from_the_address(hub: Hub) -> None:
     (table,) = at.dataframe
     assert list(table.value["command"]) == ["train x"]
     assert at.multiselect(key="state").value == ["failure"]
+
+
+def test_labels_and_mine_narrow_the_table(hub: Hub) -> None:
+    """Both come from the address, too."""
+    items = [
+        entry(1, user=hub.user, labels={"run": "7"}),
+        entry(2, user="bob", labels={"run": "7"}),
+        entry(3),
+    ]
+    fill(hub, *items)
+    labelled, mine = app("tasks", label="run=7").run(), app("tasks", label="run=7", mine="true").run()
+    assert not labelled.exception
+    assert list(labelled.dataframe[0].value["user"]) == ["bob", hub.user]
+    assert list(mine.dataframe[0].value["user"]) == [hub.user]
 
 
 def test_a_bad_search_is_said(hub: Hub) -> None:

@@ -90,6 +90,13 @@ def about() -> None:
 def stash(done: Sequence[Done]) -> None:
     """Keep what became of tasks until the page is drawn anew."""
     st.session_state["report"] = list(done)
+    st.session_state["changes"] = st.session_state.get("changes", 0) + 1
+
+
+def after_changes() -> str:
+    """Give an end for keys of what a change shall reset: a second click must not repeat it on what is still ticked."""
+    changes = st.session_state.get("changes", 0)
+    return f"-{changes}" if changes else ""
 
 
 def report() -> None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from qme.contracts.executors import Definition
-from qme.contracts.output import STREAMS
+from qme.contracts.output import STDERR, STDOUT, STREAMS, written
 from qme.contracts.tasks import TaskRecord
 from qme.errors import QmeError
 from qme_dashboard import timeline
@@ -83,8 +83,8 @@ class Sheet:
             stream = st.segmented_control(
                 "Output",
                 [*STREAMS],
-                default=STREAMS[0],
-                key="stream",
+                default=self._telling_stream(),
+                key=f"stream-{record.uuid}",
                 required=True,
                 format_func=self._stream_label,
             )
@@ -95,7 +95,7 @@ class Sheet:
                 "Find", key="find", live=True, type="search", placeholder="in the output", width=150
             )
             follow = st.toggle("Follow", value=not record.ended, key="follow", help="Stay at the end")
-        self._log(stream or STREAMS[0], attempt, find or "", follow)
+        self._log(stream or STDOUT, attempt, find or "", follow)
 
     def timeline(self) -> None:
         """Draw waits and attempts."""
@@ -106,9 +106,13 @@ class Sheet:
             f'<div style="font-size:.85rem"><div style="opacity:.65;margin-bottom:4px">Timeline</div>{bars}</div>'
         )
 
-    def _stream_label(self, stream: str) -> str:
-        from qme.contracts.output import written
+    def _telling_stream(self) -> str:
+        """Give the stream to begin with: what failed without a word on stdout has said why on stderr."""
+        data = self.record.data
+        silent = self.record.ended and not written(data, STDOUT) and written(data, STDERR)
+        return STDERR if silent else STDOUT
 
+    def _stream_label(self, stream: str) -> str:
         return f"{stream} ({size(written(self.record.data, stream))})" if self.record.ended else stream
 
     def _log(self, stream: str, attempt: int, find: str, follow: bool) -> None:

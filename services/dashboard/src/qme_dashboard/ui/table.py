@@ -25,7 +25,7 @@ def draw(
     wanted: Filter, paging: Paging, name: str, rows: list[dict[str, Any]], leave_out: tuple[str, ...] = ()
 ) -> None:
     """Draw one page of tasks, with what can be done to those that are selected."""
-    key = key_of(name, wanted, paging)
+    key = key_of(name, wanted, paging) + parts.after_changes()
     shown_ids = f"{key}-ids"
     selected = _selected(key)
     if selected and shown_ids in st.session_state:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -32,12 +33,13 @@ _KEPT: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 def page() -> None:
     """Draw the page."""
     st.title("Tasks", anchor=False)
-    wanted = _filters()
+    wanted, order = _filters(), _order()
 
     @st.fragment(run_every=parts.every())
     def listed() -> None:
         parts.notice_executors()
-        _listed(wanted)
+        if parts.hub().store.loaded:
+            _listed(wanted, order)
 
     listed()
 
@@ -58,15 +60,26 @@ def _filters() -> Filter:
         states = st.multiselect("State", _STATES, key="state", width=200, placeholder="any", **_KEPT)
         executor = _choice("Executor", parts.executor_names(), "executor")
         user = _choice("User", store.choices("user") if store.loaded else [], "user")
-        mine = st.toggle("Mine", key="mine", **_KEPT)
+        label = st.text_input("Label", key="label", placeholder="key=value", width=130, **_KEPT)
+    mine = st.session_state.get("mine", st.query_params.get("mine") == "true")
     who = parts.person()
     me = who.name if who.named else parts.hub().user
+    key, _, value = (label or "").partition("=")
     return Filter(
         executor=executor,
         user=me if mine else user,
         states=frozenset(states),
+        labels={key.strip(): value.strip()} if key.strip() else {},
         query=query or "",
     )
+
+
+def _order() -> Paging:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        sort = st.selectbox("Sort by", [*SORTS], key="sort", width=230, **_KEPT)
+        ascending = st.toggle("Ascending", key="up", **_KEPT)
+        st.toggle("Only mine", key="mine", **_KEPT)
+    return Paging(sort=sort, descending=not ascending, size=SIZE)
 
 
 def _choice(label: str, values: list[str], key: str) -> str:
@@ -78,15 +91,9 @@ def _choice(label: str, values: list[str], key: str) -> str:
     )
 
 
-def _listed(wanted: Filter) -> None:
+def _listed(wanted: Filter, order: Paging) -> None:
     store = parts.hub().store
-    if not store.loaded:
-        return
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        sort = st.selectbox("Sort by", [*SORTS], key="sort", width=150, **_KEPT)
-        ascending = st.toggle("Ascending", key="up", **_KEPT)
     try:
-        order = Paging(sort=sort, descending=not ascending, size=SIZE)
         total, rows = store.page(wanted, order)
     except InvalidRequest as error:
         st.error(plain(error.message))
@@ -98,7 +105,7 @@ def _listed(wanted: Filter) -> None:
     at = 1
     if pages > 1:
         at = min(st.pagination(pages, key="page", bind="query-params"), pages)
-        order = Paging(sort=sort, descending=not ascending, size=SIZE, page=at)
+        order = replace(order, page=at)
         _, rows = store.page(wanted, order)
     first = (at - 1) * SIZE
     st.caption(f"{first + 1:,} to {first + len(rows):,} of {count(total, 'task')}")
