@@ -16,6 +16,8 @@ _WEIGHTS = {"worker": 5, "submitter": 3, "nats": 3}
 KILLED, STOPPED, RESTARTED = "killed", "stopped", "restarted"
 #: the longest that a killed service stays away and a stopped one stands still, in seconds
 AWAY, LONGEST_STOP = 3.0, 8.0
+#: seconds that a service is given to work again before it is hurt the next time
+PATIENCE = 60.0
 
 
 class Tormentor:
@@ -71,6 +73,9 @@ class Tormentor:
             await (asyncio.to_thread(victim.kill) if action == KILLED else surely_stopped(victim))
             await asyncio.sleep(seconds)
             await surely_started(victim)
+            # Sometimes hurt again while it starts, but not always: on a busy machine nothing would ever work.
+            if self._dice.random() < 0.8:
+                await self._site.until_ready(name, PATIENCE)
         else:
             victim.pause()
             try:

@@ -63,10 +63,12 @@ class Service:
         self._argv, self._env, self._log = list(argv), env, log
         self._process: subprocess.Popen[bytes] | None = None
         self._fell = False
+        self._said = 0  #: bytes of its log when it was started
 
     def start(self) -> None:
         """Start it, also after it was killed."""
         with self._log.open("ab") as log:
+            self._said = log.tell()
             self._process = subprocess.Popen(
                 self._argv, cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -94,6 +96,12 @@ class Service:
         """Wait for its end."""
         if self._process is not None:
             self._process.wait(PATIENCE)
+
+    def ready(self) -> bool:
+        """Tell whether it has said, since its last start, that it works."""
+        with self._log.open("rb") as log:
+            log.seek(self._said)
+            return b".ready" in log.read()
 
     def fell(self) -> bool:
         """Tell whether it ever ended by itself, as no service should."""
@@ -152,6 +160,13 @@ class Site:
         """Whatever may be hurt, by name."""
         nodes = {f"nats-{number}": node for number, node in enumerate(self._nodes)}
         return {**self.services, **nodes}
+
+    async def until_ready(self, name: str, seconds: float) -> None:
+        """Wait until a service works that was started, but not for longer than that. A NATS node does once it runs."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while name in self.services and not self.services[name].ready():  # noqa: ASYNC110 -- a process
+                    await asyncio.sleep(0.1)
 
     @property
     def settings(self) -> Settings:
