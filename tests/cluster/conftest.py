@@ -1,4 +1,4 @@
-"""Three nodes, and qme on them: begun with one copy of everything, and raised to three while there were tasks."""
+"""Three nodes, and qme on them: begun on a single server, moved, and raised from one copy of everything to three."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from tests.cluster.nodes import Cluster
+from tests.cluster.nodes import USERS, Cluster
 from tests.cluster.site import Site
 from tests.integration.stack import until
+
+from qme.testing.nats import NatsServer
 
 
 @pytest.fixture(scope="session")
@@ -20,20 +22,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def grown(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, str, str]]:
-    """The site, a task that ended while there was one copy, and one that was queued then."""
-    home = tmp_path_factory.mktemp("home")
-    with Site(home, cluster.url, cluster.creds(), env={"QME_REPLICAS": "1"}) as site:
-        ended = site.ok("submit", "--wait", "echo", "before").split()[0]
-        site.end("worker")
-        queued = site.ok("submit", "echo", "queued before").strip()
-        site.env["QME_REPLICAS"] = "3"
-        for number in (1, 2):
-            site.end(f"submitter-{number}")
-            site.begin(f"submitter-{number}", "qme-submitter")
-        until(lambda: set(copies(cluster).values()) == {3}, 60)
+    """The site, moved from a single server as docs/cluster.md says; a task that ended there, and one that waited."""
+    home, backup = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("backup") / "moved"
+    user = f'{{ user: site, password: "{USERS["site"]}" }}'
+    single = NatsServer(tmp_path_factory.mktemp("single"), users=user)
+    one_copy = {"QME_REPLICAS": "1"}
+    with single, Site(home, single.url, cluster.creds(), submitters=1, env=one_copy) as before:
+        ended = before.ok("submit", "--wait", "echo", "before").split()[0]
+        before.end("worker")
+        queued = before.ok("submit", "echo", "queued before").strip()
+        before.end("submitter-1")
+        before.ok("backup", str(backup))
+    after = Site(home, cluster.url, cluster.creds())
+    after.ok("restore", str(backup), "--waiting", "run")
+    with after:
+        until(lambda: set(copies(cluster).values()) == {3}, 90)
         cluster.wait()
-        site.begin("worker", "qme", "worker", "shell")
-        yield site, ended, queued
+        yield after, ended, queued
 
 
 @pytest.fixture

@@ -30,13 +30,13 @@ VICTIMS = (
 )
 
 
-def test_one_copy_becomes_three_under_a_running_site(grown: tuple[Site, str, str], cluster: Cluster) -> None:
-    """By the setting and a restart of the submitters; what there was is there, and what was queued runs."""
+def test_a_single_server_s_site_moves_to_three_nodes(grown: tuple[Site, str, str], cluster: Cluster) -> None:
+    """By a backup and the setting `replicas`: all has three copies, what ended is there, and what was queued runs."""
     site, ended, queued = grown
     held = copies(cluster)
     assert {"QME_TASKS", "QME_LOGS", "QME_EVENTS", "KV_qme_tasks", "KV_qme_specs"} <= held.keys()
     assert set(held.values()) == {3}
-    assert [name for name in held if name.startswith("QME_TASKS/")] == ["QME_TASKS/shell_u-site"]
+    assert "QME_TASKS/shell_u-site" in held
     assert site.ok("logs", ended) == "before\n"
     site.ok("wait", queued, timeout=60)
     assert site.ok("logs", queued) == "queued before\n"
