@@ -206,6 +206,10 @@ screenshots: setup ## draw every page of the dashboard into docs/img
 	@$(NEED_SLURM)
 	@$(BIN)/python -m tests.dashboard.screenshots docs/img
 
+.PHONY: bench-cluster
+bench-cluster: setup ## how long three NATS nodes take no write while the leading one ends, dies or freezes
+	@$(BIN)/python benchmarks/cluster_gaps.py
+
 .PHONY: bench
 bench: setup ## what qme adds to a command: the time of `qme run true`, step by step, on the local stack
 	@$(BIN)/python benchmarks/run_split.py
