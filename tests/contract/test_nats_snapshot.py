@@ -155,7 +155,7 @@ async def test_a_lost_connection_ends_the_snapshot(
     monkeypatch.setattr(jetstream_snapshot, "PIECE", 1024)
     bus = await connect(own_nats_server)
     await bus.ensure([REC])
-    for number in range(20):
+    for number in range(200):  # more than may be under way at a time
         await bus.append(f"rec.{number}", urandom(100_000))  # no compression: it has many pieces
 
     def cut(_: bytes) -> None:
