@@ -15,6 +15,11 @@ from tests.security.site import PATIENCE, Probe, Site, until
 from qme.contracts import rights, subjects
 from qme.contracts.executors import Definition
 from qme.contracts.rights import Role
+from qme.contracts.tasks import Holder
+from qme.errors import QmeError
+from qme.settings import Settings
+from qme.worker.connection import open_bus
+from qme.worker.predecessors import are_over, heard
 
 pytestmark = [pytest.mark.nats, pytest.mark.timeout(400)]
 NOT_PERMITTED = 4
@@ -269,3 +274,18 @@ def test_no_secret_is_where_others_look(working_site: Site):
 def _public(site: Site, who: str) -> str:
     role, name = who.split(":")
     return next(one.key for one in site.book.entries() if (one.role, one.name) == (Role(role).value, name))
+
+
+async def test_a_worker_sees_who_lives_in_its_pool(working_site: Site, tmp_path: Path):
+    """What a take-over goes by: the heartbeats of the worker's own pool, and of no other."""
+    creds = working_site.creds["worker:lab"]
+    settings = Settings(home=tmp_path, nats_url=working_site.server.url, nats_creds=creds)
+    bus = await open_bus(settings, "worker shell")
+    try:
+        (worker,) = await heard(bus, "shell", "lab")
+        assert await are_over(bus, "shell", "lab", [Holder(worker=worker)])
+        assert not await are_over(bus, "shell", "lab", [Holder(worker=worker), Holder(worker="gone-1")])
+        with pytest.raises(QmeError):
+            await are_over(bus, "shell", "u-eve", [Holder(worker="gone-1")])
+    finally:
+        await bus.close()

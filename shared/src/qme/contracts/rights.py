@@ -118,6 +118,7 @@ def working(place: Place) -> tuple[str, ...]:
     key, (executor, pool) = str(place), (place.executor, place.pool)
     records, executors = subjects.BUCKET_TASKS, subjects.BUCKET_EXECUTORS
     definition = subjects.bucket_subject(executors, subjects.definition_key(executor, pool))
+    heartbeats = subjects.bucket_subject(executors, subjects.heartbeat_key(executor, pool, "*"))
     return (
         *reading((_RECORDS, subjects.LOGS)),
         size(_SPECS),
@@ -125,11 +126,12 @@ def working(place: Place) -> tuple[str, ...]:
         # By key alone, so that the specs of other pools stay unread; the leader's word can't be had by key.
         f"{pages(_SPECS)}.{subjects.bucket_subject(subjects.BUCKET_SPECS, f'{key}.*')}",
         f"{pages(_EXECUTORS)}.{definition}",
+        f"{pages(_EXECUTORS)}.{heartbeats}",
         pulling(place),
         f"$JS.ACK.{subjects.TASKS}.{subjects.consumer(executor, pool)}.>",
         subjects.bucket_subject(records, f"{key}.*"),
         definition,
-        subjects.bucket_subject(executors, subjects.heartbeat_key(executor, pool, "*")),
+        heartbeats,
         output(place),
     )
 

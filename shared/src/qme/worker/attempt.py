@@ -144,14 +144,14 @@ class Attempt:
 
     async def alone(self) -> bool:
         """Ask the heartbeats of those that held it before."""
-        claim = self._entry.value.claim
+        context, claim = self.context, self._entry.value.claim
         if claim is None or not claim.earlier:
             return True
         # Before that, one that lives could still begin something on the ground of what it had read.
-        if uptime() < self._since + self.context.settings.lease:
+        if uptime() < self._since + context.settings.lease:
             return False
         try:
-            return await are_over(self.context.bus, claim.earlier)
+            return await are_over(context.bus, context.executor.name, context.pool, claim.earlier)
         except QmeError:
             return False  # nobody can tell now
 

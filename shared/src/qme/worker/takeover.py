@@ -11,20 +11,19 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from qme.bus.kv import Entry
-from qme.contracts import subjects
 from qme.contracts.tasks import TaskRecord
 from qme.errors import Conflict, IllegalTransition, QmeError
 from qme.lifecycle import TakenOver, advance
 from qme.observe.logging import get_logger
 from qme.worker.clock import uptime
 from qme.worker.context import Context
+from qme.worker.predecessors import heard
 from qme.worker.records import RecordEntry
 
 log = get_logger(__name__)
 
 #: a gap of more than so many intervals between two looks is no silence but deafness
 DEAF = 5
-_EXECUTORS = subjects.bucket_stream(subjects.BUCKET_EXECUTORS)
 
 
 class Watch:
@@ -56,15 +55,11 @@ class Watch:
         await self._read()
         deaf = now - self._looked > DEAF * context.settings.heartbeat
         self._looked = now
-        pattern = subjects.heartbeat_key(context.executor.name, context.pool, "*")
-        living = await context.bus.subjects(
-            _EXECUTORS, subjects.bucket_subject(subjects.BUCKET_EXECUTORS, pattern)
-        )
-        heard = {subject.rpartition(".")[2] for subject in living}
+        living = await heard(context.bus, context.executor.name, context.pool)
         holding = set(self._claims.values())
-        for worker in [one for one in self._silent if deaf or one in heard or one not in holding]:
+        for worker in [one for one in self._silent if deaf or one in living or one not in holding]:
             del self._silent[worker]
-        for worker in holding - heard:
+        for worker in holding - living:
             self._silent.setdefault(worker, now)
         given_up = {one for one, since in self._silent.items() if now - since >= context.settings.lease}
         return [key for key, worker in self._claims.items() if worker in given_up]
