@@ -159,6 +159,7 @@ test-chaos: setup ## the judge of the chaos run, and a short run of it
 
 .PHONY: test-security
 test-security: setup ## least privilege on a real NATS: each cell of the rights, known attacks, keys, TLS
+	@scripts/need openssl openssl
 	@scripts/group security $(PYTEST) tests/security
 
 .PHONY: rights
