@@ -19,6 +19,8 @@ from tests.chaos.site import QME, Site
 AT_ONCE = 12
 #: exit codes that say that nobody could be asked: of most commands, and of those that give a task's own code
 UNREACHED = (5, 125)
+#: the same of waiting, which may also have been too short
+UNENDED = (*UNREACHED, 9)
 #: seconds after which a client counts as hung: four times as long as it waits for an answer
 HUNG = 120.0
 
@@ -106,7 +108,7 @@ class Load:
     async def _rerun(self, ids: set[str], patience: float) -> None:
         await asyncio.sleep(patience)
         async with self._changes:
-            await self.surely("wait", *sorted(ids), good=lambda code: code not in UNREACHED)
+            await self.surely("wait", "--timeout", "60", *sorted(ids), good=lambda code: code not in UNENDED)
             fate = Fate(SIGKILL, self._dice.uniform(0.3, 1.5)) if self._dice.random() < 0.3 else None
             await self._qme(("rerun", *sorted(ids)), fate)
             # Whom it did not reach is asked again; the others may run, and are not to run a third time.

@@ -12,8 +12,8 @@ from pathlib import Path
 from signal import SIGKILL, SIGSTOP, Signals
 
 COMMAND = Path(__file__).with_name("command.sh")
-#: seconds that a command takes which nobody expects to end by itself
-FOR_EVER = "900"
+#: seconds that a command takes which nobody expects to end by itself: longer than any run
+FOR_EVER = "7200"
 
 
 class Kind(StrEnum):

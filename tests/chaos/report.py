@@ -45,7 +45,7 @@ class Report:
         yield "services", f"{chaos.nodes} NATS, {chaos.submitters} submitters, {chaos.workers} workers"
         yield "took", f"{self.took:.0f} s"
         yield "accepted (ids printed)", str(verdict.accepted)
-        yield "tasks whose client was killed first", str(verdict.unprinted)
+        yield "tasks whose id nobody was told", str(verdict.unprinted)
         yield "commands started", str(verdict.attempts)
         yield "ended", ", ".join(f"{name} {n}" for name, n in sorted(verdict.outcomes.items()))
         yield "faults", ", ".join(f"{name} {n}" for name, n in sorted(self.faults.items()))

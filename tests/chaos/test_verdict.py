@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.chaos.plan import Job, Kind, clients, number_in
+from tests.chaos.plan import FOR_EVER, Job, Kind, clients, number_in
 from tests.chaos.report import Report
 from tests.chaos.run import Chaos
 from tests.chaos.verdict import Notes, Seen, Verdict, judge
@@ -146,7 +146,7 @@ def test_ended_by_others() -> None:
         (Kind.LIMITED, Status.COMPLETE, Outcome.TIMEOUT),
         (Kind.CANCELLED, Status.CANCELLED, Outcome.CANCELLED),
     ):
-        job = replace(JOB, kind=kind, seconds="900")
+        job = replace(JOB, kind=kind, seconds=FOR_EVER)
         ended = record(job, status=status, outcome=outcome, data={})
         assert broken(verdict(ended, notes((1, None)), job=job, out="1.1 line 1\n", err="")) == []
         assert broken(verdict(ended, notes((1, 42)), job=job, err="")) == ["wrong state"]

@@ -46,7 +46,9 @@ class Verdict:
     """The counts, and a line on each task that is not as it should be."""
 
     accepted: int = 0  #: ids that were printed
-    unprinted: int = 0  #: tasks that exist although their id was never printed: their client was killed
+    unprinted: int = (
+        0  #: tasks that exist although their id was never printed: the client or the answer was gone
+    )
     attempts: int = 0  #: commands started
     outcomes: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
