@@ -382,6 +382,22 @@ def test_get_shows_elements(qme: Run) -> None:
         ("1199", "success", "n1"),
     ]
     assert "tells of no element 1200" in qme("get", f"{A}[1200]", before=an_array).err
+    assert f"{A}[0]'" in qme("logs", A, before=an_array).err
+
+
+async def several_jobs(scene: Scene) -> None:
+    """A heterogeneous job that has ended: its jobs have no numbers, and one output."""
+    parts = [Element(name, "COMPLETED", "success", 0, "n1") for name in ("+0", "+1")]
+    key = await scene.task("sbatch", "x", uuid=A)
+    await scene.start(key)
+    await scene.end(key, array={"total": 2, **pack(parts)})
+
+
+def test_jobs_without_numbers_have_one_output(qme: Run) -> None:
+    """Nobody is told to ask for it by element; `get` has a row for each all the same."""
+    assert qme("logs", A, before=several_jobs) == (0, "", "")
+    array = json.loads(qme("get", A, before=several_jobs).out)["data"]["array"]
+    assert list(array["elements"]) == ["+0", "+1"]
 
 
 def test_cancel(qme: Run) -> None:

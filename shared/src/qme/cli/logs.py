@@ -43,8 +43,8 @@ async def logs(args: Arguments, context: Context) -> int:
         if element is not None:
             await _of_element(client, record, element, streams, sink)
             return 0
-        if "array" in record.data:
-            say(f"the output of an array is read by element: `qme logs '{record.uid}[0]'`")
+        if one := elements.numbered(record):
+            say(f"the output of an array is read by element: `qme logs '{record.uid}[{one}]'`")
         if args.attempt is not None and not 1 <= args.attempt <= record.attempt:
             raise InvalidRequest(f"{record.uid} has attempts 1 to {record.attempt}, not {args.attempt}")
         output = client.output(record.uuid, attempt=args.attempt, streams=streams)

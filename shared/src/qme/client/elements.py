@@ -53,6 +53,16 @@ def rows(record: TaskRecord, wanted: str) -> list[dict[str, Any]]:
     return found
 
 
+def numbered(record: TaskRecord) -> str | None:
+    """Give the first of a task's numbered elements, each of which has output of its own; None where there is none.
+
+    The jobs of a heterogeneous one are not numbered (``+1``), and share their output.
+    """
+    array = record.data.get("array")
+    known = elements.unpack(array) if isinstance(array, dict) else []
+    return next((one.name for one in known if one.name.isdecimal()), None)
+
+
 def _row(one: elements.Element) -> dict[str, Any]:
     return {name: value for name, value in asdict(one).items() if name != "name"}
 
