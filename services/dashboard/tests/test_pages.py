@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,20 @@ def test_an_executor_seen_in_tasks_only_has_a_page(hub: Hub) -> None:
     assert not at.exception
     assert at.title[0].value == "pbs"
     assert "qme worker pbs" in [code.value for code in at.code]
+
+
+def test_an_odd_name_of_an_executor_takes_no_page_away(hub: Hub) -> None:
+    """A record that names an executor which can't be one is in the table, and all pages stand."""
+    for number, name in enumerate(("a/b", "![x](http://evil)", "Sh ell")):
+        item = entry(number, outcome="failed", finished=NOW)
+        record = item.value.model_copy(update={"executor": name})
+        hub.store.apply(
+            Batch([replace(item, value=record, key=str(record.key))], fresh=not number, whole=True)
+        )
+    at = app().run()
+    assert not at.exception
+    assert {tile.label: tile.value for tile in at.metric[:6]}["failure"] == "3"
+    assert at.session_state["executors"] == []
 
 
 def test_a_task_that_can_not_be_read_leaves_the_page_whole(hub: Hub) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -141,6 +142,15 @@ def test_an_unreadable_record_is_shown(filled: Store) -> None:
     assert (
         filled.page(Filter(states=frozenset({"unreadable"})), Paging())[1][0]["reason"] == "uid is no string"
     )
+
+
+def test_a_record_can_not_speak_for_another_task(filled: Store) -> None:
+    """One that names another task than its key is shown as unreadable, and the other stays as it was."""
+    forged = entry(2, revision=40, outcome="failed", command="forged")
+    forged = replace(forged, key=entry(11).key)
+    filled.apply(Batch([forged], whole=True))
+    assert filled.named([uuid_of(2)])[0]["command"] == "echo 2"
+    assert filled.named([uuid_of(11)])[0]["grp"] == "unreadable"
 
 
 def test_trouble_shows_and_goes(filled: Store) -> None:

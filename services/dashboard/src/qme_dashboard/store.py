@@ -96,6 +96,10 @@ class Store:
 
     def _take(self, item: Item) -> None:
         match item:
+            case Entry() if str(item.value.key) != item.key:
+                # Whoever may write this key may not speak for another task.
+                problem = f"it says that it is {item.value.uid}"
+                self._put(unreadable(Corrupt(item.key, item.revision, problem), self._generation))
             case Entry():
                 self._put(row_of(item.value, item.revision, self._generation))
             case Removed():

@@ -85,7 +85,7 @@ def _submit(command: str, record: TaskRecord) -> None:
 def act(record: TaskRecord, info: ActionInfo) -> None:
     """Run an action of a task; one that changes something is asked for first."""
 
-    @st.dialog(info.name, width="large")
+    @st.dialog(plain(info.name), width="large")
     def show() -> None:
         st.code(f"{record.uid}  {record.command}", language=None, wrap_lines=True)
         if info.help:

@@ -9,6 +9,8 @@ from urllib.parse import unquote
 import streamlit as st
 
 import qme
+from qme.contracts import subjects
+from qme.errors import InvalidRequest
 from qme_dashboard import process
 from qme_dashboard.deeds import READ_ONLY, Done, Person
 from qme_dashboard.guard import PERSON
@@ -57,7 +59,15 @@ def executor_names() -> list[str]:
     """List all executors that are known, or that tasks went to."""
     at = hub()
     known = {one.definition.executor for one in at.executors}
-    return sorted(known | set(at.store.choices("executor") if at.store.loaded else ()))
+    return sorted(filter(_is_name, known | set(at.store.choices("executor") if at.store.loaded else ())))
+
+
+def _is_name(text: str) -> bool:
+    # A record can say anything, and a page that can't have its address would take all others with it.
+    try:
+        return bool(subjects.executor_name(text))
+    except InvalidRequest:
+        return False
 
 
 def notice_executors() -> None:
@@ -133,4 +143,8 @@ def read_only_note() -> None:
 
 def open_task(executor: str, uid: str) -> None:
     """Go to a task's page."""
-    st.switch_page(st.session_state["pages"][f"executor {executor}"], query_params={"task": uid})
+    page = st.session_state["pages"].get(f"executor {executor}")
+    if page is None:
+        st.error(f"There is no page for the executor {plain(executor)}", icon=":material/error:")
+        return
+    st.switch_page(page, query_params={"task": uid})

@@ -30,6 +30,7 @@ def page(executor: str, uid: str) -> None:
         return
     if record.executor != executor:
         parts.open_task(record.executor, record.uid)
+        return
     _head(record)
 
     # What has ended does not change by itself, but a rerun begins it anew.
@@ -66,7 +67,7 @@ def _definition(record: TaskRecord) -> Definition | None:
 def _head(record: TaskRecord) -> None:
     group = group_of(record)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.title(f"{record.executor} {short(record.uid)}", anchor=False, width="content")
+        st.title(f"{plain(record.executor)} {short(record.uid)}", anchor=False, width="content")
         st.badge(record.outcome or record.status, color=parts.COLOURS[group])
         if record.attempt > 1:
             st.badge(f"attempt {record.attempt}", color="gray")
