@@ -112,7 +112,9 @@ class Settings:
 
     # -- workers
     lease: float = option(
-        30.0, duration(), "a claim older than half of this is read again before a command starts"
+        30.0,
+        duration(),
+        "a claim is read again at half of this; a worker silent for it may lose tasks to its pool",
     )
     heartbeat: float = option(10.0, duration(), "a worker says that it lives this often")
     settle: float = option(
