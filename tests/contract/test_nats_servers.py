@@ -11,6 +11,7 @@ import pytest
 from tests.contract.conftest import open_nats, soon, until
 
 from qme.bus.jetstream import JetStreamBus
+from qme.bus.jetstream_client import others_first
 from qme.bus.topology import StreamSpec
 from qme.testing.fixtures import own_nats_server  # noqa: F401 - a fixture
 from qme.testing.nats import PASSWORD, USER, NatsServer
@@ -48,6 +49,16 @@ async def who(bus: JetStreamBus) -> bytes:
     message = await bus.last("LOG", "log.x", leader=True)
     assert message is not None
     return message.data
+
+
+@pytest.mark.parametrize("shunned", ["nats://b", "b:4222", "nats://ann:x@b:4222/", "tls://B:4222"])
+def test_a_server_that_was_left_is_the_last_choice(shunned: str):
+    """However its URL is spelled."""
+    assert others_first(["nats://a", shunned, "nats://c:4222"], "b:4222") == [
+        "nats://a",
+        "nats://c:4222",
+        shunned,
+    ]
 
 
 async def test_a_server_that_says_nothing_delays_no_connection(nats_server: NatsServer):

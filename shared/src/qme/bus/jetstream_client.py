@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from nats.aio.client import Client
+
+#: of a URL that names none
+_PORT = 4222
 
 
 class Unencrypted(ConnectionError):
@@ -48,11 +52,17 @@ class OneConnection(Client):
 
     @property
     def address(self) -> str | None:
-        """Host and port that it is connected to, as its URL spells them."""
+        """Host and port that it is connected to; None when it is not."""
         url = self.connected_url
-        return url.netloc.rpartition("@")[2] if url else None
+        return address(url.geturl()) if url else None
 
 
-def others_first(servers: Sequence[str], address: str | None) -> list[str]:
+def address(server: str) -> str:
+    """Host and port of a server's URL, however it is spelled."""
+    url = urlsplit(server if "://" in server else f"nats://{server}")
+    return f"{url.hostname}:{url.port or _PORT}"
+
+
+def others_first(servers: Sequence[str], shunned: str | None) -> list[str]:
     """Put the server at that address last; the others keep their order."""
-    return sorted(servers, key=lambda server: address is not None and server.endswith(address))
+    return sorted(servers, key=lambda server: address(server) == shunned)

@@ -95,6 +95,9 @@ class NatsServer:
     def pause(self) -> None:
         """Freeze it: its connections stay open and nothing answers."""
         self.send(signal.SIGSTOP)
+        if self._process is not None and self._process.returncode is None:
+            # The signal is not the stop: a thread may answer one more call meanwhile.
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a frozen server go on."""
