@@ -97,7 +97,7 @@ def draw(
     expect(page.get_by_test_id("stMain").locator("h1").first).to_be_visible()
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     page.wait_for_timeout(4000)  # charts and canvases draw when they like, and nobody is told
-    for table in page.get_by_test_id("stDataFrame").all():
+    for table in page.get_by_test_id("stDataFrame").filter(visible=True).all():
         expect(table.locator("canvas").first).to_be_visible()
     page.screenshot(path=folder / f"{name}.png")
     with Image.open(folder / f"{name}.png") as picture:  # a third of the size, and nobody sees it
