@@ -21,7 +21,6 @@ Act = Literal[
     "scancel, running",
     "qme exec release, waiting",
     "scontrol requeue, running",
-    "node set down, running",
     "slurmd killed, running",
 ]
 
@@ -88,6 +87,11 @@ class Fate:
     def plain(self) -> bool:
         """It can stand in a list of commands, one a line."""
         return not (self.script or self.options or any("\n" in word for word in self.words))
+
+    @property
+    def harms_others(self) -> bool:
+        """What is done to it may end other jobs too."""
+        return self.act.startswith("slurmd killed")
 
     @property
     def waits_for_another(self) -> bool:

@@ -53,7 +53,8 @@ class Run:
     def all(self, fates: Sequence[Fate]) -> None:
         """Run these rows to their ends."""
         later = [fate for fate in fates if fate.waits_for_another]
-        first = [fate for fate in fates if fate.plain and fate not in later]
+        last = [fate for fate in fates if fate.harms_others]
+        first = [fate for fate in fates if fate.plain and fate not in (*later, *last)]
         others = [fate for fate in fates if not fate.plain]
         with ThreadPoolExecutor(2) as pool:
             self.submit(first)
@@ -64,6 +65,10 @@ class Run:
                 self.submit(later)
             self.uids |= dict(zip((fate.name for fate in others), submitted, strict=True))
         self.act([fate for fate in later if fate.act])
+        if last:
+            self.wait(self.uids)
+            self.submit(last)
+            self.act(last)
         self.wait(self.uids, "--output")
 
     def submit(self, fates: Sequence[Fate]) -> None:
@@ -79,6 +84,8 @@ class Run:
         while left and time.monotonic() < end:
             self.read(left)
             ready = [fate for name, fate in left.items() if self._stands(name, fate)]
+            if any(fate.harms_others for fate in ready) and len(ready) < len(left):
+                continue  # one loss for all of them
             for act in {fate.act for fate in ready}:
                 self._do(act, [fate for fate in ready if fate.act == act])
             for fate in ready:
@@ -152,12 +159,12 @@ class Run:
             case "scontrol requeue":
                 self.slurm.ok(["scontrol", "requeue", ",".join(jobs)])
             case "slurmd killed":
-                self._lose_a_node(fates)
+                self._lose_a_node()
 
-    def _lose_a_node(self, fates: Sequence[Fate]) -> None:
+    def _lose_a_node(self) -> None:
         """Have n2's daemon killed until Slurm has noticed."""
         self.slurm.signal("slurmd.n2", "KILL")
-        wait_until(lambda: "down" in self.slurm.ok(["sinfo", "-h", "-n", "n2", "-o", "%T"]), 90)
+        wait_until(lambda: "down" in self.slurm.ok(["sinfo", "-h", "-n", "n2", "-o", "%T"]), 180)
         self.slurm.up()
 
 

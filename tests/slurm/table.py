@@ -72,12 +72,12 @@ ENDINGS = [
         reason="ended at the task's own time limit of 2 s", output=ENDED_BY.format(""),
     ),
     Fate(
-        "time-limit", ("-t", "1", "--wrap", "exec sleep 600"), Outcome.TIMEOUT, 124, "TIMEOUT", slow=True,
+        "time-limit", ("-t", "1", "-w", "n1", "--wrap", "exec sleep 600"), Outcome.TIMEOUT, 124, "TIMEOUT", slow=True,
         reason="Slurm ended the job at its time limit", output=ENDED_BY.format(" DUE TO TIME LIMIT"),
     ),
     Fate(
         "deadline", ("--deadline=now+5", "--wrap", "exec sleep 600"), Outcome.DEADLINE, 1, "DEADLINE", slow=True,
-        reason="the job could not end before its deadline", output=ENDED_BY.format(""),
+        reason="the job could not end before its deadline",
     ),
     failed("waited-for", "sleep 2; exit 4", 4, "-W"),
     failed("waited-for-by-variable", "exit 4", 4, options=("--env", "SBATCH_WAIT=1")),
@@ -118,8 +118,8 @@ DONE_TO = [
         output="first\nslurmstepd-{node}: error: *** JOB {job} ON {node} CANCELLED AT {time} DUE TO JOB REQUEUE ***\n",
     ),
     Fate(
-        "node-fails", ("-w", "n2", "--no-requeue", "--wrap", "exec sleep 600"), Outcome.NODE_FAIL, 1, "NODE_FAIL",
-        act="slurmd killed, running", reason="a node of the job failed", slow=True,
+        "node-fails", ("-w", "n2", "--no-requeue", "-o", "/dev/null", "--wrap", "exec sleep 600"), Outcome.NODE_FAIL, 1, "NODE_FAIL",
+        act="slurmd killed, running", reason="a node of the job failed", outputfile="/dev/null", slow=True,
     ),
     fine(
         "node-fails-and-requeued", "-w", "n2", "--requeue", "--wrap", "[ $SLURM_RESTART_COUNT ] || exec sleep 600; echo again",
