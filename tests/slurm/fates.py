@@ -21,7 +21,7 @@ Act = Literal[
     "scancel, running",
     "qme exec release, waiting",
     "scontrol requeue, running",
-    "slurmd killed, running",
+    "node set down, running",
 ]
 
 
@@ -91,7 +91,7 @@ class Fate:
     @property
     def harms_others(self) -> bool:
         """What is done to it may end other jobs too."""
-        return self.act.startswith("slurmd killed")
+        return self.act.startswith("node")
 
     @property
     def waits_for_another(self) -> bool:

@@ -158,14 +158,13 @@ class Run:
                 self.slurm.ok(["scancel", *jobs])
             case "scontrol requeue":
                 self.slurm.ok(["scontrol", "requeue", ",".join(jobs)])
-            case "slurmd killed":
+            case "node set down":
                 self._lose_a_node()
 
     def _lose_a_node(self) -> None:
-        """Have n2's daemon killed until Slurm has noticed."""
-        self.slurm.signal("slurmd.n2", "KILL")
-        wait_until(lambda: "down" in self.slurm.ok(["sinfo", "-h", "-n", "n2", "-o", "%T"]), 180)
-        self.slurm.up()
+        """Have Slurm take n2 for lost, until its daemon reports again."""
+        self.slurm.ok(["scontrol", "update", "nodename=n2", "state=down", "reason=table"])
+        wait_until(lambda: "idle" in self.slurm.ok(["sinfo", "-h", "-n", "n2", "-o", "%T"]), 120)
 
 
 def _others(fate: Fate) -> list[str]:

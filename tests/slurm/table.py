@@ -119,11 +119,11 @@ DONE_TO = [
     ),
     Fate(
         "node-fails", ("-w", "n2", "--no-requeue", "-o", "/dev/null", "--wrap", "exec sleep 600"), Outcome.NODE_FAIL, 1, "NODE_FAIL",
-        act="slurmd killed, running", reason="a node of the job failed", outputfile="/dev/null", slow=True,
+        act="node set down, running", reason="a node of the job failed", outputfile="/dev/null", slow=True,
     ),
     fine(
         "node-fails-and-requeued", "-w", "n2", "--requeue", "--wrap", "[ $SLURM_RESTART_COUNT ] || exec sleep 600; echo again",
-        act="slurmd killed, running", restarts=1, output="again\n", slow=True,
+        act="node set down, running", restarts=1, output="again\n", slow=True,
     ),
 ]  # fmt: skip
 

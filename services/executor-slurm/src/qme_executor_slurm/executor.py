@@ -148,7 +148,10 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
     ) -> tuple[Ending, bool]:
         """Show how the job stands until it has ended; whether we ended it for its time."""
         shows = timed_out = False
-        while (ending := watch.job.ending) is None:
+        while True:
+            watch.changed.clear()  # before looking: what comes while we tell of it must wake us
+            if (ending := watch.job.ending) is not None:
+                break
             job = watch.job
             if job.parts:
                 if not shows and job.status is Status.RUNNING:
@@ -162,7 +165,6 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
             if left is not None and left <= 0 and not timed_out:
                 timed_out = await self._time_out(watch)
                 left = None if timed_out else self.settings.poll_floor
-            watch.changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if timed_out else left):
                     await watch.changed.wait()
