@@ -99,11 +99,11 @@ async def test_a_request_without_an_answer_leaves_a_frozen_server(pair: tuple[Na
     frozen = pair[0] if at == b"a" else pair[1]
     frozen.pause()
     try:
+        before = bus._link.client
         asking = asyncio.create_task(bus.request("qme.api.ann.x", b"", timeout=12))
-        await until(lambda: not bus.connected, 10)
-        await until(lambda: bus.connected, 5)
+        await until(lambda: bus._link.client is not before, 12)
         asking.cancel()
-        assert await soon(who(bus)) != at
+        assert await soon(who(bus), 10) != at
     finally:
         frozen.resume()
         await bus.close()
