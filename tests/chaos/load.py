@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
-from tests.chaos.plan import Client, Fate, Job, Kind
+from tests.chaos.plan import Client, Fate, Job, Kind, number_in
 from tests.chaos.site import QME, Site
 
 #: clients that submit at a time, and people who change something
 AT_ONCE = 12
+#: seconds between two looks for tasks that nobody knows of
+SWEEP = 15.0
 #: exit codes that say that nobody could be asked: of most commands, and of those that give a task's own code
 UNREACHED = (5, 125)
 #: the same of waiting, which may also have been too short
@@ -117,6 +119,19 @@ class Load:
             if again:
                 await self.surely("rerun", *again)
             self.rerun |= set(again)
+
+    async def sweep(self) -> None:
+        """Cancel, for ever, what never ends by itself and whose id nobody was told: it would take all slots."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            lines, _ = await self._qme(("ls", "--status", "running", "--limit", "0", "--jsonl"), None)
+            running = {
+                one["uid"]: self.jobs.get(number_in(one["command"]) or 0) for one in map(json.loads, lines)
+            }
+            untold = [uid for uid, job in running.items() if job and job.kind is Kind.CANCELLED]
+            untold = [uid for uid in untold if uid not in self.printed]
+            if untold:
+                await self._qme(("cancel", *untold), None)
 
     async def surely(self, *words: str, good: Callable[[int], bool] = lambda code: code == 0) -> None:
         """Run a command until its code is good."""

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ async def run(chaos: Chaos, folder: Path | None = None) -> Report:
     try:
         await asyncio.to_thread(site.start)
         await load.surely("run", "true")  # everybody is there
-        async with _telling(load, tormentor), asyncio.TaskGroup() as people:
+        async with _beside(_tell(load, tormentor)), _beside(load.sweep()), asyncio.TaskGroup() as people:
             async with tormentor.at_work():
                 await load.submit(people, chaos.tasks, chaos.seconds)
             _say("no more faults; waiting for what is left")
@@ -133,21 +133,23 @@ def _read(folder: Path) -> Notes:
 
 
 @asynccontextmanager
-async def _telling(load: Load, tormentor: Tormentor) -> AsyncIterator[None]:
-    """Say now and then how far it is."""
-
-    async def tell() -> None:
-        begin = time.monotonic()
-        while True:
-            await asyncio.sleep(15.0)
-            faults = (tormentor.counts + load.counts).total()
-            _say(f"{time.monotonic() - begin:4.0f} s: {len(load.printed)} accepted, {faults} faults")
-
-    telling = asyncio.create_task(tell())
+async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do something for as long as the context lasts."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
-        telling.cancel()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _tell(load: Load, tormentor: Tormentor) -> None:
+    """Say now and then how far it is."""
+    begin = time.monotonic()
+    while True:
+        await asyncio.sleep(15.0)
+        faults = (tormentor.counts + load.counts).total()
+        _say(f"{time.monotonic() - begin:4.0f} s: {len(load.printed)} accepted, {faults} faults")
 
 
 def _say(line: str) -> None:
