@@ -77,6 +77,7 @@ def test_the_token_in_an_address_becomes_a_cookie() -> None:
         (ask(own=True, host=""), 421),
         (ask("POST", own=True, origin="http://evil.example"), 403),
         (ask("POST", own=True, origin="null"), 403),
+        (ask("POST", own=True, origin="http://[evil"), 403),
         (ask("POST", own=True, origin="http://localhost:6000"), 403),
         (ask("POST", own=True, sec_fetch_site="cross-site"), 403),
         (ask("POST", own=True, sec_fetch_site="same-site"), 403),

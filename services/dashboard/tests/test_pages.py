@@ -11,7 +11,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import qme_dashboard
+from qme.client.executors import Known
 from qme.client.mirroring import Batch
+from qme.contracts.executors import Definition
 from qme.settings import Settings
 from qme_dashboard import process
 from qme_dashboard.hub import Hub
@@ -195,6 +197,19 @@ def test_text_from_tasks_is_never_read_as_markdown(hub: Hub, path: str) -> None:
     assert not at.exception
     assert any(HOSTILE in str(table.value.to_dict()) for table in at.dataframe)
     assert not [text for text in marked_up(at) if "evil" in text]
+
+
+def test_text_from_workers_is_never_read_as_markdown(hub: Hub) -> None:
+    """The account that a worker names stands on its executor's page as text."""
+    fill(hub)
+    advert = Definition(
+        executor="loud", pool="u-ann", matchstring="^loud", account=HOSTILE, updated=entry(1).value.created
+    )
+    hub.executors = [Known(advert)]
+    at = app("loud").run()
+    assert not at.exception
+    assert [text for text in marked_up(at) if "evil" in text]
+    assert not [text for text in marked_up(at) if "evil.example" in text]
 
 
 def test_an_executor_seen_in_tasks_only_has_a_page(hub: Hub) -> None:

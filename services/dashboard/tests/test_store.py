@@ -161,6 +161,13 @@ def test_trouble_shows_and_goes(filled: Store) -> None:
     assert filled.trouble is None
 
 
+def test_a_number_without_measure_takes_no_task_away(store: Store) -> None:
+    """An executor may export what no database holds: that task has no exit code, and all are there."""
+    store.apply(Batch([entry(1, returncode=1 << 70), entry(2, returncode=-9)], fresh=True, whole=True))
+    rows = store.page(Filter(), Paging(sort="created"))[1]
+    assert {row["uuid"]: row["returncode"] for row in rows} == {uuid_of(1): None, uuid_of(2): -9}
+
+
 def test_readers_read_while_it_is_written(filled: Store) -> None:
     """Threads that read during writes see whole states and no errors."""
     errors: list[Exception] = []

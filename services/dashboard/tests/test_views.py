@@ -91,6 +91,17 @@ def test_slurm_shows_job_state_and_the_elements_that_failed() -> None:
     assert ("badge", ("restarted 2 times by Slurm",)) in ui.drawn
 
 
+def test_what_a_worker_exports_is_never_read_as_markdown() -> None:
+    """Signs and numbers are read as Markdown by Streamlit: what stands in them is a worker's text."""
+    hostile = "[x](http://evil.example)"
+    told = {"jobid": hostile, "slurm_state": hostile, "restarts": hostile}
+    ui = Ui()
+    slurm.view(ui, page("slurm", {**told, "array": {hostile: 1, "left_out": hostile}}))
+    marked = [str(args[0]) for name, args in ui.drawn if name in ("badge", "metric", "caption")]
+    assert len([text for text in marked if "evil" in text]) == 5
+    assert not [text for text in marked if hostile in text]
+
+
 @pytest.mark.parametrize("view", [shell.view, slurm.view, plain.view])
 @pytest.mark.parametrize(
     "data", [{}, {"array": "x", "utime": "y", "jobid": [], "slurm_state": 7, "restarts": "z"}]

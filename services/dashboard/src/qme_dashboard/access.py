@@ -81,7 +81,7 @@ def _foreign(asked: Asked, rules: Rules) -> Refused | None:
     if asked.method in _READING and not asked.websocket:
         return None
     origin = asked.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and _place(origin) != host.lower():
         return Refused(403, "this came from another site's page")
     if asked.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return Refused(403, "this came from another site's page")
@@ -132,6 +132,14 @@ def _name(host: str) -> str:
     """Give the name of a Host header, without port, in lower case; IPv6 in its brackets."""
     name = host.strip().lower()
     return name[: name.index("]") + 1] if name.startswith("[") and "]" in name else name.partition(":")[0]
+
+
+def _place(origin: str) -> str:
+    """Give host and port of an Origin header; nothing for one that is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _cookies(header: str) -> dict[str, str]:

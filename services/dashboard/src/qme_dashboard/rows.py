@@ -15,6 +15,9 @@ from qme.contracts.tasks import Outcome, TaskRecord
 #: characters that are kept of a task for the search, of its command for tables, and of the last line of its stderr
 SEARCHED, COMMAND, COMPLAINT = 16_384, 2_000, 400
 
+#: SQLite holds numbers below this; what an executor exports may be any
+_NUMBERS = 1 << 63
+
 #: columns of the table, in its order
 COLUMNS = (
     "uuid",
@@ -69,7 +72,7 @@ def row_of(record: TaskRecord, revision: int, generation: int) -> Row:
         _seconds(record.created),
         _seconds(record.started),
         _seconds(record.finished),
-        code if isinstance(code, int) else None,
+        code if isinstance(code, int) and abs(code) < _NUMBERS else None,
         complaint(data.get(NAMES[STDERR].excerpt)),
         "\n".join(searching.texts(record))[:SEARCHED],
         revision,

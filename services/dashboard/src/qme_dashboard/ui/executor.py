@@ -38,8 +38,8 @@ def _about(name: str) -> None:
             continue
         takes = f"`{definition.matchstring}`" if definition.matchstring is not None else ""
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge(f"pool {definition.pool}", color="gray")
-            st.badge(f"account {definition.account}", color="gray")
+            st.badge(f"pool {plain(definition.pool)}", color="gray")
+            st.badge(f"account {plain(definition.account)}", color="gray")
             if not known.approved:
                 st.badge("not approved", color="orange")
             if takes:

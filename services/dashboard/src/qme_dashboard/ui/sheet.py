@@ -25,6 +25,8 @@ from qme_dashboard.words import plain, size, span
 
 #: characters of one fact
 _FACT = 500
+#: attempts to choose from, the last ones: a record can name any number
+_ATTEMPTS = 100
 _LOG_HEIGHT = 480
 _PRE = (
     "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.82rem;line-height:1.45;"
@@ -78,7 +80,7 @@ class Sheet:
     def output(self) -> None:
         """Draw stdout and stderr, with a search."""
         record = self.record
-        attempts = list(range(record.attempt, 0, -1))
+        attempts = list(range(record.attempt, max(record.attempt - _ATTEMPTS, 0), -1))
         with st.container(horizontal=True, vertical_alignment="bottom"):
             stream = st.segmented_control(
                 "Output",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from qme_dashboard.words import plain
+
 
 def view(ui: Any, task: Any) -> None:
     """Lay the task out."""
@@ -11,11 +13,11 @@ def view(ui: Any, task: Any) -> None:
     state = data.get("slurm_state")
     with ui.container(horizontal=True):
         if data.get("jobid"):
-            ui.badge(f"job {data['jobid']}", icon=":material/tag:", color="blue")
+            ui.badge(f"job {plain(str(data['jobid']))}", icon=":material/tag:", color="blue")
         if state:
-            ui.badge(str(state), icon=":material/dns:", color=_colour(str(state)))
+            ui.badge(plain(str(state)), icon=":material/dns:", color=_colour(str(state)))
         if data.get("restarts"):
-            ui.badge(f"restarted {data['restarts']} times by Slurm", color="orange")
+            ui.badge(f"restarted {plain(str(data['restarts']))} times by Slurm", color="orange")
     task.command()
     left, right = ui.columns([1, 2], gap="large")
     with left:
@@ -49,13 +51,13 @@ def _array(ui: Any, array: Any) -> None:
     }
     with ui.container(horizontal=True):
         for name, number in counts.items():
-            ui.metric(name, number, border=True, width=110)
+            ui.metric(plain(name), number, border=True, width=110)
     groups = array.get("groups")
     rows = [group for group in groups if isinstance(group, dict)] if isinstance(groups, list) else []
     if rows:
         ui.dataframe(rows, hide_index=True, height="content" if len(rows) < 8 else 260)
     if array.get("left_out"):
-        ui.caption(f"{array['left_out']} more elements have no room in the record.")
+        ui.caption(f"{plain(str(array['left_out']))} more elements have no room in the record.")
     ui.caption("Each element has output of its own: the action output with element=N shows it.")
 
 
