@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from qme.contracts import subjects
+from qme.contracts.bounds import Count, Moment
 
 
 class _Advert(BaseModel):
@@ -40,7 +40,7 @@ class Definition(_Advert):
     lost_by_silence: bool = False  #: a worker that is silent for long makes its tasks `lost`, provisionally
     #: how its commands name a script, so that clients send it along (`qme.client.scripts` has the ways there are)
     script: str | None = None
-    updated: datetime
+    updated: Moment
 
     @field_validator("executor")
     @classmethod
@@ -68,7 +68,7 @@ class Approval(_Advert):
     users: tuple[str, ...]
     script: str | None = None
     by: str
-    at: datetime
+    at: Moment
 
     def covers(self, definition: Definition) -> bool:
         """Tell whether the definition still says what was approved."""
@@ -84,12 +84,12 @@ class Heartbeat(_Advert):
     pool: str
     worker: str
     host: str
-    pid: int
+    pid: Count
     version: str
-    slots: int
-    active: int
-    started: datetime
-    at: datetime
+    slots: Count
+    active: Count
+    started: Moment
+    at: Moment
     interval: float  #: seconds until the next one
     paused: str | None = None  #: why it takes nothing new
     boot: str | None = None  #: which boot of its host it is

@@ -7,12 +7,12 @@ Only `qme.lifecycle` decides what a record's status becomes.
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from qme.contracts.bounds import Count, Moment
 from qme.contracts.subjects import TaskKey
 
 SCHEMA = 1
@@ -61,7 +61,7 @@ class Claim(Holder):
 
     #: new for every try to claim: tells the worker whether a stored claim is the one it just wrote
     nonce: str
-    at: datetime
+    at: Moment
     #: those from whom the attempt was taken over, as they had fallen silent
     earlier: tuple[Holder, ...] = ()
 
@@ -70,7 +70,7 @@ class CancelRequest(_Stored):
     """The wish to end a task; stays in the record until the worker has fulfilled it."""
 
     by: str
-    at: datetime
+    at: Moment
     reason: str | None = None
 
 
@@ -86,11 +86,11 @@ class RetryPolicy(_Stored):
 class Attempt(_Stored):
     """An earlier attempt of a task: a line of history, without output (the log stream has that by attempt)."""
 
-    attempt: int
+    attempt: Count
     outcome: Outcome
     worker: str | None = None
-    started: datetime | None = None
-    finished: datetime | None = None
+    started: Moment | None = None
+    finished: Moment | None = None
     returncode: int | None = None
     reason: str | None = None
 
@@ -152,21 +152,21 @@ class TaskRecord(_Stored):
     status: Status = Status.QUEUED
     outcome: Outcome | None = None
     reason: str | None = None  #: one sentence on why it stands as it does
-    attempt: int = 1
-    created: datetime
-    started: datetime | None = None
-    finished: datetime | None = None
+    attempt: Count = 1
+    created: Moment
+    started: Moment | None = None
+    finished: Moment | None = None
     worker: str | None = None
     claim: Claim | None = None
-    released: datetime | None = None  #: since when a worker may claim it; null: waiting
-    not_before: datetime | None = None  #: a retry waits until then
+    released: Moment | None = None  #: since when a worker may claim it; null: waiting
+    not_before: Moment | None = None  #: a retry waits until then
     cancel: CancelRequest | None = None
     provisional: bool = False  #: `lost` concluded from silence alone
     corrected: bool = (
         False  #: it was given up for lost and was not: that end has been told, and counted, already
     )
     retry: RetryPolicy = RetryPolicy()
-    retries: int = 0  #: retries used so far
+    retries: Count = 0  #: retries used so far
     cwd: str | None = None
     env: tuple[str, ...] = ()  #: names only
     files: dict[str, str] = {}  #: name to sha256 of what was sent along
@@ -205,7 +205,7 @@ class LastTask(_Stored):
     """The task that a user submitted last, from any host; key is the user's token, written by submitters."""
 
     uuid: str
-    at: datetime
+    at: Moment
 
 
 #: headers on each write of a record, republished without the body as the event of that change
