@@ -28,11 +28,16 @@ class Known:
 
 
 async def known(bus: Bus) -> list[Known]:
-    """List the executors by name and pool, each with the workers that are alive. What can't be read is left out."""
+    """List the executors by name and pool, each with the workers that are alive.
+
+    What can't be read is left out, and what speaks for another place than the one whose rights it was written with.
+    """
     found: dict[tuple[str, str], Known] = {}
     async for definition in Bucket(bus, subjects.BUCKET_EXECUTORS, Definition).scan("def.*.*"):
         if isinstance(definition, Entry):
-            found[definition.value.executor, definition.value.pool] = Known(definition.value)
+            place = definition.value.executor, definition.value.pool
+            if definition.key == subjects.definition_key(*place):
+                found[place] = Known(definition.value)
     async for approval in Bucket(bus, subjects.BUCKET_EXECUTORS, Approval).scan("ok.*.*"):
         _, executor, pool = approval.key.split(".")
         if isinstance(approval, Entry) and (executor, pool) in found:
@@ -53,8 +58,12 @@ async def heartbeats(bus: Bus, executor: str = "*", pool: str = "*") -> list[Hea
     return [
         item.value
         async for item in bucket.scan(subjects.heartbeat_key(executor, pool, "*"))
-        if isinstance(item, Entry)
+        if isinstance(item, Entry) and item.key == _key_of(item.value)
     ]
+
+
+def _key_of(beat: Heartbeat) -> str:
+    return subjects.heartbeat_key(beat.executor, beat.pool, beat.worker)
 
 
 async def definition_of(bus: Bus, record: TaskRecord) -> Definition | None:
