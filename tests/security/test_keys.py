@@ -103,6 +103,17 @@ def test_files_are_private_and_hold_what_they_must(tmp_path: Path):
         assert file.stat().st_mode & 0o077 == 0
 
 
+def test_beginning_again_keeps_who_is_there_and_renews_the_servers_file(tmp_path: Path):
+    """After an upgrade `init` writes the rights of this version for the identities there are."""
+    book = Book(tmp_path / "auth")
+    book.start()
+    book.add("qme", Role.USER, "ann")
+    entries, text = book.entries(), book.include.read_text()
+    book.include.write_text("# as an older version wrote it\n")
+    book.start()
+    assert (book.entries(), book.include.read_text()) == (entries, text)
+
+
 @pytest.mark.parametrize(
     ("role", "name", "place", "words"),
     [
@@ -133,7 +144,7 @@ def test_revoking_nothing_is_told(tmp_path: Path):
     book = Book(tmp_path / "auth")
     book.start()
     book.add("qme", Role.USER, "ann")
-    for name, key in (("bob", None), ("ann", "zzzz")):
+    for name, key in (("bob", None), ("ann", "zzzz"), ("ann", "")):
         with pytest.raises(NotFound, match="auth show"):
             book.revoke("qme", name, key=key)
     with pytest.raises(NotFound):

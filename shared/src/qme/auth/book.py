@@ -57,12 +57,14 @@ class Book:
         self.include = folder / INCLUDE
 
     def start(self) -> None:
-        """Make the folder and an empty book; one that is there stays. Raises OSError."""
+        """Make the folder and an empty book; one that is there stays. Raises OSError, SettingsError.
+
+        The include file is written anew from it: another version of qme may grant its roles other rights.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder / CREDS).mkdir(mode=0o700, exist_ok=True)
         with self._locked():
-            if not (self.folder / BOOK).exists():
-                self._write(())
+            self._write(self.entries() if (self.folder / BOOK).exists() else ())
 
     def entries(self) -> tuple[Entry, ...]:
         """Give all keys, oldest first. Raises SettingsError where there is no book, or a damaged one."""
@@ -103,7 +105,7 @@ class Book:
             gone = [
                 entry
                 for entry in of_name
-                if (key is None or entry.key.endswith(key.upper()))
+                if (key is None or (key and entry.key.endswith(key.upper())))
                 and not (old and newest[entry.who] == entry.key)
             ]
             if not gone:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qme.auth.book import Book
 
 _FORMS = """\
-qme auth init                              make the folder with the server's include file
+qme auth init                              make the folder with the server's include file; again after an upgrade
 qme auth add ROLE NAME [--team TEAM]       a new key, beside those that NAME has; prints its file
 qme auth add worker NAME --executor E      a person's own worker; --pool P: that of a shared pool
 qme auth revoke NAME [--key END | --old]   take keys away: all, one, or all but the newest
