@@ -15,7 +15,7 @@ def _definition(executor: str, pool: str, account: str) -> Definition:
 
 
 async def test_nobody_speaks_for_another_pool(stage: Scene) -> None:
-    """What bob's worker may write under its own pool neither changes what is shown of the lab's, nor who works there."""
+    """What bob's worker may write under its own pool changes neither what is shown of the lab's nor who works there."""
     definitions = Bucket(stage.bus, subjects.BUCKET_EXECUTORS, Definition)
     beats = Bucket(stage.bus, subjects.BUCKET_EXECUTORS, Heartbeat)
     lab = _definition("shell", "lab", "lab")

@@ -1,6 +1,8 @@
-"""Times and counts as stored documents may hold them. Whoever may write one document may say anything in it, and every
-reader of the bucket meets it: a time without a zone can't be compared with the others, and a number without a bound
-fits into no database. With these types such a document can't be read, which readers are prepared for. No documents here.
+"""Times and counts as stored documents may hold them. No documents here.
+
+Whoever may write one document may say anything in it, and every reader of the bucket meets it: a time without a zone
+can't be compared with others, and a number without a bound fits into no database. With these types such a document
+can't be read, which every reader is prepared for.
 """
 
 from __future__ import annotations
