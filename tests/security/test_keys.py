@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +16,11 @@ from qme.auth.book import Book
 from qme.bus import topology
 from qme.bus.connect import read_credentials
 from qme.bus.jetstream import JetStreamBus
+from qme.cli import main
 from qme.contracts.rights import Place, Role
 from qme.errors import InvalidRequest, NotFound
 from qme.settings import Settings
+from qme.testing.nats import program
 
 pytestmark = [pytest.mark.nats, pytest.mark.timeout(300)]
 
@@ -112,6 +116,18 @@ def test_beginning_again_keeps_who_is_there_and_renews_the_servers_file(tmp_path
     book.include.write_text("# as an older version wrote it\n")
     book.start()
     assert (book.entries(), book.include.read_text()) == (entries, text)
+
+
+def test_the_server_takes_the_line_that_init_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """NATS reads paths of includes as relative ones, whatever they begin with."""
+    assert main(["auth", "init", "--dir", str(tmp_path / "auth")]) == 0
+    (line,) = re.findall(r'include "[^"]+"', capsys.readouterr().err)
+    configuration = tmp_path / "server.conf"
+    configuration.write_text(line + "\n")
+    checked = subprocess.run(
+        [program(), "-t", "-c", str(configuration)], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,10 @@ def auth(args: Arguments, context: Context) -> int:
         case "init":
             book.start()
             print(book.include)
-            say(f'the server\'s configuration takes it in with: include "{book.include}"')
+            line = f'include "{book.folder.name}/{book.include.name}"'
+            say(
+                f"a server's configuration beside that folder takes it in with: {line} (NATS wants it relative)"
+            )
         case "add":
             print(book.add(args.team, _role(words[0]), words[1], _place(args, words[1])))
             say(_RELOAD)
