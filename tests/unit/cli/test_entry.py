@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from qme.cli import main
+from qme.cli.context import say
 from qme.cli.verbs import VERBS
 
 
@@ -222,3 +223,9 @@ def test_config_writes_what_it_then_shows(alone: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == f"{alone}/config\n"
     assert main(["config"]) == 0
     assert f"lease\t77s\t{alone}/config [qme] lease" in capsys.readouterr().out
+
+
+def test_what_is_said_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason that a worker gave may hold anything; lines stay lines."""
+    say("why: \x1b]0;title\x07\x9b2J\rok\nsecond line, grüße")
+    assert capsys.readouterr().err == "qme: why: \\x1b]0;title\\x07\\x9b2J\\rok\nsecond line, grüße\n"

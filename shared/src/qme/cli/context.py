@@ -60,8 +60,11 @@ class Context:
 
 
 def say(text: str) -> None:
-    """Tell a person something, on stderr."""
-    print(f"qme: {text}", file=sys.stderr, flush=True)
+    """Tell a person something, on stderr. What it tells may come from a task or its worker, and steers no terminal."""
+    from qme.cli.table import visible  # many commands say nothing
+
+    lines = "\n".join(map(visible, text.split("\n")))
+    print(f"qme: {lines}", file=sys.stderr, flush=True)
 
 
 @contextmanager
