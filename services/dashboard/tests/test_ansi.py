@@ -32,6 +32,7 @@ TAG = re.compile(r'</?(?:span|mark)(?: style="[^"<>]*")?>')
         ("abc\u202egnp.exe", "abcgnp.exe"),
         ("\x1b[31;;;;mx\x1b[", "x"),
         ("\x1b[38;5mx", "x"),
+        ("\x1b[" + "1;" * 40 + "31mx", '<span style="font-weight:bold">x</span>'),
     ],
 )  # fmt: skip
 def test_colours_stay_and_all_else_is_text(text: str, shown: str) -> None:
@@ -49,6 +50,15 @@ def test_what_is_searched_is_marked_and_counted() -> None:
     )
     assert render("a.b", ".") == (f"a{mark}.</mark>b", 1)
     assert render("<script>", "<script>") == (f"{mark}&lt;script&gt;</mark>", 1)
+
+
+@pytest.mark.timeout(60)
+def test_a_log_with_as_many_colours_as_hits_takes_moments() -> None:
+    """A page that looks again every two seconds must not compare each of them with each."""
+    text = "\x1b[1ma" * 40_000
+    body, hits = render(text, "a")
+    assert hits == 40_000
+    assert body.count(f'<mark style="{MARK}">a</mark>') == hits
 
 
 @given(

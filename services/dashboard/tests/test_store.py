@@ -12,7 +12,7 @@ from qme.client.mirroring import Batch
 from qme.errors import InvalidRequest
 from qme_dashboard import queries
 from qme_dashboard.queries import Filter, Paging
-from qme_dashboard.store import Store
+from qme_dashboard.store import IDLE, Store
 
 from .tasks import NOW, entry, uuid_of
 
@@ -192,6 +192,30 @@ def test_readers_read_while_it_is_written(filled: Store) -> None:
         thread.join(30)
     assert errors == []
     assert filled.page(Filter(), Paging())[0] == 396
+
+
+def test_many_readers_at_once_leave_few_connections(filled: Store) -> None:
+    """Each has a cache: what a crowd needed for a moment is given back."""
+    count = 12
+    at_once = threading.Barrier(count)
+    slow = queries.Statement(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT max(i) AS i FROM n",
+        {},
+    )
+    found: list[object] = []
+
+    def read() -> None:
+        at_once.wait(30)
+        found.extend(filled.rows(slow))
+
+    threads = [threading.Thread(target=read) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [{"i": 300_000}] * count
+    assert len(filled._idle) <= IDLE
+    assert numbers(filled, Filter(user="bob")) == [0]
 
 
 def test_the_file_goes_with_the_process_and_is_private(tmp_path) -> None:

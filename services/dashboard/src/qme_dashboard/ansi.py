@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_right
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 #: sequences, in their order: CSI, OSC and its kin up to their end, two-character ones; colours are CSI … m
@@ -20,6 +22,8 @@ _ESCAPE = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 #: colours that can be read on white and on near-black
 _COLOURS = ("#6b7280", "#d64545", "#2a9d6f", "#b7791f", "#3b82f6", "#a855f7", "#0e9aa7", "#9ca3af")
+#: codes of one sequence that count; terminals know no more, and a task may write any number
+_CODES = 32
 _CUBE = (0, 95, 135, 175, 215, 255)
 MARK = "background:#fde047;color:#111;border-radius:2px"
 
@@ -86,7 +90,8 @@ def _runs(text: str) -> list[tuple[Style, str]]:
 
 
 def _styled(style: Style, codes: str) -> Style:
-    numbers = [int(code) if code.isdigit() and len(code) < 4 else 0 for code in re.split("[;:]", codes)]
+    some = re.split("[;:]", codes, maxsplit=_CODES)[:_CODES]
+    numbers = [int(code) if code.isdigit() and len(code) < 4 else 0 for code in some]
     while numbers:
         code = numbers.pop(0)
         if code == 0:
@@ -125,10 +130,12 @@ def _extended(numbers: list[int]) -> str | None:
 def _marked(run: str, at: int, hits: list[tuple[int, int]]) -> str:
     parts: list[str] = []
     done = 0
-    for begin, end in hits:
+    # Those before it are passed over at once: a log may have tens of thousands of runs and of hits.
+    for place in range(bisect_right(hits, at, key=itemgetter(1)), len(hits)):
+        begin, end = hits[place]
+        if begin >= at + len(run):
+            break
         first, last = max(begin - at, 0), min(end - at, len(run))
-        if first >= last:
-            continue
         parts.append(html.escape(run[done:first]))
         parts.append(f'<mark style="{MARK}">{html.escape(run[first:last])}</mark>')
         done = last

@@ -48,6 +48,8 @@ _PUT = (
 
 #: searches whose results are kept
 SEARCHES = 8
+#: connections that are kept for later readers: each holds a cache of up to 16 MB
+IDLE = 4
 
 
 class Store:
@@ -161,7 +163,10 @@ class Store:
         try:
             return [dict(row) for row in connection.execute(*statement)]
         finally:
-            self._idle.append(connection)
+            if len(self._idle) < IDLE:
+                self._idle.append(connection)
+            else:
+                connection.close()
 
     def close(self) -> None:
         """Remove it from the disk."""
