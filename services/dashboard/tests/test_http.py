@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from qme_dashboard.api import Api
 from qme_dashboard.guard import Guard
 from qme_dashboard.hub import Hub
 from qme_dashboard.openapi import document
-from qme_dashboard.serving import is_loopback, rules_of
+from qme_dashboard.serving import is_loopback, listening, rules_of
 
 
 class Answer(NamedTuple):
@@ -215,3 +216,15 @@ def test_names_that_it_answers_to(tmp_path: Path) -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "192.0.2.7", "example")] == [
         True, True, True, False, False,
     ]  # fmt: skip
+
+
+def test_nobody_else_gets_the_port_whose_address_is_told(tmp_path: Path) -> None:
+    """Who lies in wait on the port with a socket of their own can't begin to listen there any more."""
+    with socket.socket() as waiting:
+        waiting.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        waiting.bind(("127.0.0.1", 0))
+        with (
+            listening(Settings(home=tmp_path, dashboard_port=waiting.getsockname()[1])),
+            pytest.raises(OSError, match="in use"),
+        ):
+            waiting.listen()

@@ -90,6 +90,8 @@ def listening(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        # At once, before the address with the token is told: until then another account could bind it too, and listen.
+        listener.listen(128)
     except OSError as error:
         listener.close()
         free = "; `qme start --port 0` takes a free one" if error.errno == errno.EADDRINUSE else ""
