@@ -128,8 +128,10 @@ class Hub:
                         group.create_task(self._look(client))
                         group.create_task(self._leave_what_has_moved(client))
             except* QmeError as errors:
-                self.store.trouble = str(errors.exceptions[0])
-                log.warning("dashboard.disconnected", error=self.store.trouble)
+                trouble = str(errors.exceptions[0])
+                if trouble != self.store.trouble:  # a bus may be away for days
+                    log.warning("dashboard.disconnected", error=trouble)
+                self.store.trouble = trouble
             except* Exception:
                 self.store.trouble = "the dashboard failed; its log says where"
                 log.exception("dashboard.failed")
