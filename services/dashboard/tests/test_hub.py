@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from qme.client.connect import connect
 from qme.settings import Settings
-from qme_dashboard import hub as module
 from qme_dashboard.hub import Hub
 
 
@@ -20,7 +20,6 @@ def test_a_bus_that_is_away_is_tried_for_ever_and_logged_once(
     lines: list[object] = []
     tries: list[object] = []
     enough = threading.Event()
-    connect = module.connect
 
     def counted(*args: Any, **named: Any) -> Any:
         tries.append(args)
@@ -28,8 +27,8 @@ def test_a_bus_that_is_away_is_tried_for_ever_and_logged_once(
             enough.set()
         return connect(*args, **named)
 
-    monkeypatch.setattr(module, "RETRY", 0.01)
-    monkeypatch.setattr(module, "connect", counted)
+    monkeypatch.setattr("qme_dashboard.hub.RETRY", 0.01)
+    monkeypatch.setattr("qme_dashboard.hub.connect", counted)
     monkeypatch.setattr("qme_dashboard.hub.log.warning", lambda *args, **named: lines.append((args, named)))
     hub = Hub(Settings(home=tmp_path, nats_url="nats://127.0.0.1:1"))
     hub.start()
