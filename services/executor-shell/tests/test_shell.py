@@ -74,6 +74,10 @@ class Recorder:
     async def confirm(self) -> None:
         """Allow it."""
 
+    async def alone(self) -> bool:
+        """Nobody had it before."""
+        return True
+
     def follow(
         self, files: Mapping[str, Path], *, first: float, longest: float
     ) -> AbstractAsyncContextManager[None]:
