@@ -123,7 +123,8 @@ DONE_TO = [
     ),
     fine(
         "node-fails-and-requeued", "-w", "n2", "--requeue", "--wrap", "[ $SLURM_RESTART_COUNT ] || exec sleep 600; echo again",
-        act="node set down, running", restarts=1, output="again\n", slow=True,
+        act="node set down, running", restarts=1, slow=True,
+        output=ENDED_BY.format(" DUE TO NODE FAILURE, SEE SLURMCTLD LOG FOR DETAILS") + "again\n",
     ),
 ]  # fmt: skip
 
