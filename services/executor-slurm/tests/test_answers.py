@@ -43,7 +43,7 @@ def test_recorded_refusals_are_told_from_troubles(case: dict[str, Any]):
         ("Submitted batch job 42\n", Accepted(42)),
         ("Submitted batch job 42 on cluster far\n", Accepted(42, "far")),
         ("*** Welcome, 3 jobs of yours are running ***\n42\nRemember to book your holidays\n", Accepted(42)),
-        ("7\n42\n", Accepted(42)),
+        ("42\n42\n", Accepted(42)),
         ("  42 \r\n", Accepted(42)),
     ],
 )
@@ -51,6 +51,16 @@ def test_recorded_refusals_are_told_from_troubles(case: dict[str, Any]):
 def test_a_named_job_counts(stdout: str, job: Accepted, returncode: int | None):
     """Whatever a site prints around it, and however sbatch ended afterwards."""
     assert answers.read(stdout, "sbatch: warning of the site\n", returncode) == job
+
+
+@pytest.mark.parametrize(
+    "stdout", ["7\n42\n", "42\n7\n", "Submitted batch job 7\nSubmitted batch job 42\n", "42\n42;far\n"]
+)
+def test_several_numbers_name_no_job(stdout: str):
+    """A wrapper's own number is not to be taken for the job's: the marker tells which it is."""
+    found = answers.read(stdout, "", 0)
+    assert isinstance(found, Failed)
+    assert found.verdict is Verdict.UNCLEAR
 
 
 @pytest.mark.parametrize(

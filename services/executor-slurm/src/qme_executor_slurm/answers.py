@@ -126,7 +126,7 @@ def read(stdout: str, stderr: str, returncode: int | None) -> Accepted | Failed:
         return job
     lines = [_PREFIX.sub("", line).strip() for line in stderr.splitlines()]
     lines = [line for line in lines if line]
-    reason = "; ".join(lines) or "sbatch named no job"
+    reason = "; ".join(lines) or "sbatch named no job, or several"
     if not returncode or returncode < 0:
         return Failed(Verdict.UNCLEAR, reason)
     for line in reversed(lines):
@@ -139,11 +139,12 @@ def read(stdout: str, stderr: str, returncode: int | None) -> Accepted | Failed:
 
 
 def _job(stdout: str) -> Accepted | None:
-    """Find the job that sbatch names: a line of its own, the last of several, whatever stands around it."""
+    """Find the job that sbatch names, on a line of its own whatever stands around it; None where several are named."""
     for pattern in (_PARSABLE, _SPOKEN):
-        for line in reversed(stdout.splitlines()):
-            if found := pattern.fullmatch(line.strip()):
-                return Accepted(int(found[1]), found[2])
+        lines = (pattern.fullmatch(line.strip()) for line in stdout.splitlines())
+        named = {Accepted(int(found[1]), found[2]) for found in lines if found}
+        if named:
+            return named.pop() if len(named) == 1 else None  # the marker tells which it is
     return None
 
 
