@@ -14,7 +14,7 @@ from qme.bus.kv import Bucket
 from qme.contracts import subjects
 from qme.contracts.executors import Heartbeat
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import Holder, Outcome
+from qme.contracts.tasks import Holder, Outcome, Status
 from qme.executor import Executor, ExecutorSettings, Result, Task
 from qme.lifecycle import Claimed, Started, TakenOver
 
@@ -82,6 +82,25 @@ async def test_taken_over_and_not_alone_until_the_first_is_back(lab: Lab, worker
         await asyncio.sleep(1.0)
         assert not (await lab.entry(key)).value.ended
         await beat(lab, worker, "login1", boot)
+        assert (await lab.ended(key)).outcome is Outcome.SUCCESS
+    assert executor.executed == [key.uuid]
+
+
+async def test_a_claim_made_again_says_from_whom_it_was_taken(lab: Lab) -> None:
+    """A bus that was set back has forgotten the take-over; that somebody else may be at it is still so."""
+    key = await held_by_the_gone(lab)
+    executor = Elsewhere()
+    async with lab.worker(executor, settings=replace(lab.settings, lease=0.4)):
+        await lab.record(key, lambda record: record.claim and record.claim.earlier)
+        entry = await lab.entry(key)
+        forgotten = entry.value.model_copy(update={"claim": None, "status": Status.QUEUED, "started": None})
+        await lab.records.update(str(key), forgotten, entry.revision)
+        again = await lab.record(key, lambda record: record.claim)
+        assert again.claim is not None
+        assert again.claim.earlier == (GONE,)
+        await asyncio.sleep(1.0)
+        assert not (await lab.entry(key)).value.ended
+        await beat(lab, GONE.worker, "login1", "b1")
         assert (await lab.ended(key)).outcome is Outcome.SUCCESS
     assert executor.executed == [key.uuid]
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import Outcome, Status
+from qme.contracts.tasks import Holder, Outcome, Status
 
 
 # -- events ----------------------------------------------------------------------------------------------------------
@@ -112,6 +112,8 @@ class Returned:
     data: Mapping[str, Any] = field(default_factory=dict)
     host: str | None = None
     boot: str | None = None
+    #: from whom it was taken over, as the claim said that is made again
+    earlier: tuple[Holder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ def _returned(record: TaskRecord, event: Returned) -> Transition:
         reason=None,
         provisional=False,
         corrected=record.corrected or given_up,
-        claim=_claim(event),
+        claim=_claim(event, *event.earlier),
         worker=event.worker,
         released=record.released or event.at,
         not_before=None,

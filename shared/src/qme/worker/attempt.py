@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qme.contracts.output import STDERR, STDOUT
-from qme.contracts.tasks import Status, TaskRecord, TaskSpec
+from qme.contracts.tasks import Holder, Status, TaskRecord, TaskSpec
 from qme.errors import QmeError
 from qme.executor.attempts import Exit
 from qme.executor.base import EndReason
@@ -59,7 +59,6 @@ class Attempt:
         self._spec = spec
         self._entry = entry
         self._fresh = fresh
-        self._since = uptime()
         folder = context.spool.attempt(spec.uuid, number)
         settings = context.settings
         self._command = Command(context.keeper, folder, settings.lease, read_at + settings.lease / 2)
@@ -67,6 +66,8 @@ class Attempt:
         self._output: Output | None = None
         self._cancelling: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
+        #: from whom it was taken over: remembered here too, should the bus forget our claim
+        self._earlier: tuple[Holder, ...] = ()
         self._since = uptime()
         self._take(entry)
 
@@ -144,14 +145,14 @@ class Attempt:
 
     async def alone(self) -> bool:
         """Ask the heartbeats of those that held it before."""
-        context, claim = self.context, self._entry.value.claim
-        if claim is None or not claim.earlier:
+        context = self.context
+        if not self._earlier:
             return True
         # Before that, one that lives could still begin something on the ground of what it had read.
         if uptime() < self._since + context.settings.lease:
             return False
         try:
-            return await are_over(context.bus, context.executor.name, context.pool, claim.earlier)
+            return await are_over(context.bus, context.executor.name, context.pool, self._earlier)
         except QmeError:
             return False  # nobody can tell now
 
@@ -228,7 +229,7 @@ class Attempt:
             self._take(entry)
         if not self._entry.value.ended or self.started:
             status = self._progress.status or self.context.executor.begins
-            back = records.returned(self._command.folder, status, self._progress.data)
+            back = records.returned(self._command.folder, status, self._progress.data, self._earlier)
             self._take(await records.apply(key, self._entry, back) or self._entry)
         if self.cancelled:
             self._begin_cancel()
@@ -241,8 +242,11 @@ class Attempt:
         if entry.revision >= self._entry.revision:
             self._entry = entry
             claim = entry.value.claim
-            if self._is_current and claim is not None and claim.worker != self.context.worker:
-                self._gone.set()
+            if self._is_current and claim is not None:
+                if claim.worker == self.context.worker:
+                    self._earlier = claim.earlier
+                else:
+                    self._gone.set()
         self.cancelled = self.cancelled or (self._is_current and self._entry.value.cancel is not None)
 
     def _begin_cancel(self) -> None:

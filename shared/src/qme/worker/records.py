@@ -17,7 +17,7 @@ from qme.bus.kv import Bucket, Corrupt, Entry, Removed
 from qme.bus.port import Bus
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec, event_headers
+from qme.contracts.tasks import Holder, Outcome, Status, TaskRecord, TaskSpec, event_headers
 from qme.errors import BusUnavailable, Conflict, NotFound, NotPermitted, RecordCorrupt
 from qme.executor.attempts import AttemptDir
 from qme.executor.processes import boot_id
@@ -154,7 +154,11 @@ class Records:
         return Claimed(self._worker, secrets.token_hex(8), attempt, now(), self._host, boot_id())
 
     def returned(
-        self, folder: AttemptDir, status: Status = Status.RUNNING, data: Mapping[str, Any] | None = None
+        self,
+        folder: AttemptDir,
+        status: Status = Status.RUNNING,
+        data: Mapping[str, Any] | None = None,
+        earlier: tuple[Holder, ...] = (),
     ) -> Returned:
         """Word that this worker still has the attempt of this folder, and how that stands."""
         token, nonce = folder.read_token(), secrets.token_hex(8)
@@ -169,6 +173,7 @@ class Records:
             data or {},
             host=self._host,
             boot=boot_id(),
+            earlier=earlier,
         )
 
 
