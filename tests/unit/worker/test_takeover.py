@@ -105,6 +105,37 @@ async def test_a_claim_made_again_says_from_whom_it_was_taken(lab: Lab) -> None:
     assert executor.executed == [key.uuid]
 
 
+@pytest.mark.parametrize("begun", [True, False])
+async def test_what_was_begun_elsewhere_and_forgotten_is_taken_up_again(lab: Lab, begun: bool) -> None:
+    """Its work has no start token: what its executor noted says that it was begun here, so it is not left to others."""
+
+    class Noting(Elsewhere):
+        async def execute(self, task: Task) -> Result:
+            if begun:
+                (task.directory / "journal").touch()
+            return await super().execute(task)
+
+    key = await held_by_the_gone(lab)
+    executor = Noting()
+    settings = replace(lab.settings, lease=0.4)
+    async with lab.worker(executor, settings=settings):
+        await until(lambda: _filled(executor.executed))
+    entry = await lab.entry(key)
+    forgotten = entry.value.model_copy(update={"claim": None, "status": Status.QUEUED, "started": None})
+    await lab.records.update(str(key), forgotten, entry.revision)
+    async with lab.worker(executor, settings=settings):
+        if begun:
+            record = await lab.ended(key)
+            assert record.worker == lab.spool.worker_id
+        else:
+            await asyncio.sleep(1.0)
+    assert len(executor.executed) == 1 + begun
+
+
+async def _filled(found: list[str]) -> bool:
+    return bool(found)
+
+
 async def test_a_worker_that_is_heard_keeps_what_it_has(lab: Lab) -> None:
     """However long it takes; once it is silent, a lease has to pass."""
     key = await held_by_the_gone(lab)

@@ -24,7 +24,7 @@ from qme.observe.logging import bind_task, get_logger
 from qme.worker.clock import now
 from qme.worker.context import Context
 from qme.worker.export import plain
-from qme.worker.spooled import work_folder
+from qme.worker.spooled import own_folder
 
 log = get_logger(__name__)
 
@@ -118,8 +118,7 @@ class Actions:
         return await method(await self._held(record), **asked.args)
 
     async def _held(self, record: TaskRecord) -> Held:
-        name = f"{record.uuid}.{record.attempt}"
-        directory = work_folder(self._context.settings, self._context.worker) / name
+        directory = own_folder(self._context.settings, self._context.worker, record.uuid, record.attempt)
         spec = await self._context.records.spec(record.key)
         return Held(record, spec, directory if directory.is_dir() else None)
 

@@ -19,7 +19,7 @@ from qme.worker.claim import Ours, hold
 from qme.worker.context import Context
 from qme.worker.ending import never_started
 from qme.worker.records import RecordEntry
-from qme.worker.spooled import is_reported, mark_reported
+from qme.worker.spooled import is_reported, mark_reported, own_folder
 
 log = get_logger(__name__)
 
@@ -55,7 +55,7 @@ async def _ours(context: Context, entry: RecordEntry, folder: AttemptDir, read_a
     if entry.value.attempt != folder.attempt:
         return Ours(entry, read_at, fresh=False) if _is_open(entry.value, folder, context.worker) else None
     found: RecordEntry | None = entry
-    if folder.start.exists():
+    if folder.start.exists() or _was_forgotten(context, entry.value, folder):
         # Given up for lost, or its claim forgotten by the bus: it is ours all the same.
         back = context.records.returned(folder, context.executor.begins)
         found = await context.records.apply_surely(entry.value.key, entry, back)
@@ -72,7 +72,7 @@ def _is_open(record: TaskRecord, folder: AttemptDir, worker: str) -> bool:
 
 
 async def from_records(context: Context) -> AsyncIterator[Attempt]:
-    """Give the attempts of unended tasks that are this worker's, by the record or by a start token, and not held.
+    """Give the attempts of unended tasks that are this worker's, by the record or by what it began, and not held.
 
     Raises BusUnavailable and NotFound; may be repeated.
     """
@@ -99,9 +99,18 @@ def _is_mine(context: Context, record: TaskRecord, folder: AttemptDir) -> bool:
         return False
     if record.ended:
         return record.provisional and record.worker == context.worker
-    if record.claim is None:
-        return folder.start.exists()
-    return context.records.holds(record, folder.attempt)
+    return context.records.holds(record, folder.attempt) or _was_forgotten(context, record, folder)
+
+
+def _was_forgotten(context: Context, record: TaskRecord, folder: AttemptDir) -> bool:
+    """Nobody has it by the record, but it was begun here: there is a start token, or what its executor remembers.
+
+    A job of a scheduler has no token; another worker, that finds nothing on its own disk, would submit it again.
+    """
+    if record.ended or record.claim is not None:
+        return False
+    memory = own_folder(context.settings, context.worker, folder.uuid, folder.attempt)
+    return folder.start.exists() or (memory.is_dir() and any(memory.iterdir()))
 
 
 async def take_up(context: Context, folder: AttemptDir, entry: RecordEntry, read_at: float) -> Attempt | None:

@@ -92,10 +92,7 @@ class Attempt:
     @property
     def directory(self) -> Path:
         """The attempt's own folder."""
-        path = (
-            spooled.work_folder(self.context.settings, self.context.worker)
-            / f"{self._spec.uuid}.{self.number}"
-        )
+        path = spooled.own_folder(self.context.settings, self.context.worker, *self.which)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
 

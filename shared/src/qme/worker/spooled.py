@@ -26,6 +26,11 @@ def work_folder(settings: Settings, worker: str) -> Path:
     return settings.workdir / token(worker)
 
 
+def own_folder(settings: Settings, worker: str, uuid: str, attempt: int) -> Path:
+    """Where an executor remembers what it did for an attempt, and where its command runs if it names no place."""
+    return work_folder(settings, worker) / f"{uuid}.{attempt}"
+
+
 def mark_reported(folder: AttemptDir) -> None:
     """Remember that an attempt needs no more care. Nothing where it has no folder. Safe to repeat."""
     if folder.path.is_dir():
