@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import ClassVar
@@ -103,6 +104,28 @@ async def test_a_claim_made_again_says_from_whom_it_was_taken(lab: Lab) -> None:
         await beat(lab, GONE.worker, "login1", "b1")
         assert (await lab.ended(key)).outcome is Outcome.SUCCESS
     assert executor.executed == [key.uuid]
+
+
+async def test_a_take_over_that_the_bus_forgot_is_made_again(lab: Lab) -> None:
+    """The claim is the silent one's again, in a bucket whose sequences have caught up with what was read of it."""
+    key = await held_by_the_gone(lab)
+    executor = Elsewhere()
+    store = copy.deepcopy(lab.server.streams)
+    async with lab.worker(executor, settings=replace(lab.settings, lease=0.4)):
+        taken = await lab.record(key, lambda record: record.claim and record.claim.earlier)
+        lab.server.streams.update(store)
+        for number in range(20):
+            await lab.bus.append(
+                subjects.bucket_subject(subjects.BUCKET_TASKS, f"other.none.{number}"), b"{}"
+            )
+        lab.server.interrupt()
+        again = await lab.record(
+            key, lambda record: record.claim and record.claim.earlier and record.claim != taken.claim
+        )
+        assert again.worker == taken.worker
+        await beat(lab, GONE.worker, "login1", "b1")
+        await lab.ended(key)
+    assert executor.executed.count(key.uuid) == 2
 
 
 @pytest.mark.parametrize("begun", [True, False])

@@ -45,6 +45,7 @@ class Worker:
         #: messages that are not answered yet
         self._handed: set[Delivery] = set()
         self._pulling: asyncio.Task[None] | None = None
+        self._others = Watch(context)
 
     async def run(self) -> None:
         """Work for ever. Cancelling this hands over: commands go on, the next worker on this spool takes them up."""
@@ -153,6 +154,7 @@ class Worker:
                 await self._look_after()
                 if await context.records.set_back():
                     log.warning("worker.bus_was_set_back", held=len(context.held))
+                    self._others.forget()
                     await self._adopt_recorded(group)
                 await asyncio.sleep(context.settings.settle)
                 context.settling = False
@@ -160,7 +162,7 @@ class Worker:
 
     async def _take_over(self, group: asyncio.TaskGroup) -> None:
         context = self._context
-        async for entry, read_at in Watch(context).taken():
+        async for entry, read_at in self._others.taken():
             folder = context.spool.attempt(entry.value.uuid, entry.value.attempt)
             try:
                 attempt = await adopt.take_up(context, folder, entry, read_at)

@@ -34,7 +34,12 @@ class Watch:
         self._claims: dict[str, str] = {}  #: worker by the key of the task that it holds
         self._silent: dict[str, float] = {}  #: workers that are not heard, and since when (CLOCK_BOOTTIME)
         self._read_to = 0
+        self._doubt = False
         self._looked = uptime()
+
+    def forget(self) -> None:
+        """Read everything anew with the next look: the bus was set back, and its sequences may have caught up with us."""
+        self._doubt = True
 
     async def taken(self) -> AsyncIterator[tuple[RecordEntry, float]]:
         """Give the records of attempts as they are taken over, for ever; while the bus is away, nothing is."""
@@ -69,7 +74,8 @@ class Watch:
         context = self._context
         tasks = context.records.tasks
         last = (await context.bus.state(tasks.stream)).last
-        if last < self._read_to:  # the bucket was made anew
+        if self._doubt or last < self._read_to:  # the bucket was made anew, or shows an older state
+            self._doubt = False
             self._claims.clear()
             self._read_to = 0
         if last == self._read_to:
