@@ -247,8 +247,8 @@ class Lab:
         mark = self.home / key.uuid
         return len(mark.read_text().splitlines()) if mark.exists() else 0
 
-    async def submit_marked(self, script: str, **spec: Any) -> TaskKey:
-        """Submit a shell script that counts its starts."""
+    async def submit_marked(self, script: str, *, queued: bool = True, **spec: Any) -> TaskKey:
+        """Submit a shell script that counts its starts; its message, too, unless not `queued` yet."""
         uuid = str(uuid7())
         key = TaskKey("shell", POOL, uuid)
         line = f"echo x >> {self.home}/{uuid}; {script}"
@@ -256,7 +256,8 @@ class Lab:
         await self.specs.create(str(key), made)
         record = advance(new_record(made, key, now()), Released(now())).record
         await self.records.create(str(key), record)
-        await self.enqueue(key)
+        if queued:
+            await self.enqueue(key)
         return key
 
     # -- worker ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from dataclasses import replace
 
@@ -204,6 +205,26 @@ async def test_a_forgotten_claim_is_made_again_while_it_runs(lab: Lab) -> None:
         assert (record.data["pid"], record.started) == (claimed.data["pid"], record.started)
         await lab.ended(key)
     assert lab.starts(key) == 1
+
+
+async def test_an_end_that_the_bus_forgot_beside_a_claim_that_it_forgot(lab: Lab) -> None:
+    """The claim is made again at once; that write is none from before the bus was set back, and hides nothing."""
+    gate = lab.home / "gate"
+    async with lab.worker():
+        ends = await lab.submit_marked(f"until [ -e {gate} ]; do sleep 0.02; done; exit 4")
+        await lab.running(ends)
+        runs = await lab.submit_marked("sleep 60", queued=False)
+        store = copy.deepcopy(lab.server.streams)
+        await lab.enqueue(runs)
+        await lab.running(runs)
+        gate.touch()
+        await lab.ended(ends)
+        await until(lambda: lab.reported(ends))
+        lab.server.streams.update(store)
+        lab.server.interrupt()
+        assert (await lab.ended(ends)).data["returncode"] == 4
+        await lab.record(runs, lambda record: record.claim)
+    assert (lab.starts(ends), lab.starts(runs)) == (1, 1)
 
 
 async def test_a_correction_is_counted_once(lab: Lab) -> None:

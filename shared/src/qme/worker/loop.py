@@ -151,8 +151,9 @@ class Worker:
                     continue
                 # Before the first message that is handed out again: another worker may hold its task, and say so now.
                 context.settling = True
+                was_set_back = await context.records.set_back()
                 await self._look_after()
-                if await context.records.set_back():
+                if was_set_back:
                     log.warning("worker.bus_was_set_back", held=len(context.held))
                     self._others.forget()
                     await self._adopt_recorded(group)

@@ -130,15 +130,19 @@ class Records:
         return await _surely("read", read)
 
     async def set_back(self) -> bool:
-        """Tell, for as long as it takes, whether the bus shows a state from before our latest write; once for each."""
-        if self._latest is None:
+        """Tell, for as long as it takes, whether the bus shows a state from before our latest write; once for each.
+
+        To be asked before anything is written on the ground of what it shows now.
+        """
+        latest, self._latest = self._latest, None
+        if latest is None:
             return False
-        key, revision = self._latest
+        key, revision = latest
         seen = await _surely("read", lambda: self.tasks.look(str(key), leader=True))
-        if seen is not None and seen.revision >= revision:
-            return False
-        self._latest = None
-        return True
+        if seen is None or seen.revision < revision:
+            return True
+        self._latest = self._latest or latest
+        return False
 
     async def spec_surely(self, key: TaskKey) -> TaskSpec | None:
         """Read as `spec` does, for as long as it takes."""
