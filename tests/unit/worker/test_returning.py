@@ -6,14 +6,15 @@ import asyncio
 import copy
 import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.unit.worker.lab import USER, Lab, now, until
+from tests.unit.worker.lab import USER, FaultyBus, Lab, now, once, until
 
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, RetryPolicy, Status
-from qme.errors import QmeError
+from qme.errors import BusUnavailable, QmeError
 from qme.executor.base import Result, Task
 from qme.executor.processes import boot_id
 from qme.lifecycle import Claimed, Ended, Event, Rerun, Returned, Vanished
@@ -225,6 +226,28 @@ async def test_an_end_that_the_bus_forgot_beside_a_claim_that_it_forgot(lab: Lab
         assert (await lab.ended(ends)).data["returncode"] == 4
         await lab.record(runs, lambda record: record.claim)
     assert (lab.starts(ends), lab.starts(runs)) == (1, 1)
+
+
+async def test_a_claim_under_way_waits_as_a_new_one_does(lab: Lab) -> None:
+    """The bus may have been set back meanwhile, and have forgotten that another worker has claimed the task."""
+    bus = FaultyBus(lab.server.connect(USER))
+    fault = once("$KV.qme_tasks.")
+    interrupted: list[datetime] = []
+
+    def interrupt(subject: str) -> None:
+        try:
+            fault(subject)
+        except BusUnavailable:
+            lab.server.interrupt()
+            interrupted.append(now())
+            raise
+
+    bus.before = interrupt
+    async with lab.worker(bus=bus, settings=replace(lab.settings, settle=2.0)):
+        record = await lab.ended(await lab.submit_marked("true"))
+    assert record.started is not None
+    assert record.started >= interrupted[0] + timedelta(seconds=2)
+    assert lab.starts(record.key) == 1
 
 
 async def test_a_correction_is_counted_once(lab: Lab) -> None:

@@ -162,6 +162,8 @@ async def _claim(context: Context, key: TaskKey, number: int) -> Ours | Dropped:
             return Dropped(why)
         for event in (claim, Started(number, now(), context.executor.begins)):
             record = advance(record, event).record
+        if context.settling:  # since this was begun: another worker may have claimed it, and say so now
+            raise BusUnavailable("the bus has just come back")
         try:
             read_at = uptime()
             return Ours(await context.records.write(key, entry.revision, record), read_at, fresh=True)
