@@ -11,13 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.unit.worker.lab import POOL, USER, Lab, encoded, until
+from tests.unit.worker.lab import POOL, USER, FaultyBus, Lab, encoded, once, until
 
 from qme.bus.kv import Bucket
 from qme.contracts import subjects
 from qme.contracts.executors import Definition, Heartbeat
 from qme.contracts.tasks import Outcome, RetryPolicy, SentFile, Status, TaskRecord
-from qme.errors import Conflict, InvalidRequest
+from qme.errors import Conflict, InvalidRequest, NotPermitted
 from qme.executor.spool import SpoolBusy
 from qme.worker import work
 from qme.worker.spooled import is_reported
@@ -323,3 +323,15 @@ async def test_nobody_works_in_another_persons_own_pool(lab: Lab) -> None:
     """A pool that begins as personal ones do is its person's: a worker of somebody else would take their commands."""
     with pytest.raises(InvalidRequest, match="u-bob is the pool of another person"):
         await work(ShellExecutor(ShellSettings()), lab.settings, lab.server.connect("ann"), pool="u-bob")
+
+
+async def test_progress_survives_rights_that_were_away(lab: Lab) -> None:
+    """Credentials are renewed while a task runs: what it exports then is told once that is over."""
+    bus = FaultyBus(lab.server.connect(USER))
+    async with lab.worker(bus=bus):
+        key = await lab.submit("sleep", "60")
+        await lab.record(key, lambda record: record.claim)
+        bus.before = once("$KV.qme_tasks.", NotPermitted())
+        assert not (await lab.running(key)).ended
+        await lab.cancel(key)
+        await lab.ended(key)
