@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from uuid import uuid4
 
 import pytest
 from tests.unit.client.scene import Scene
 
 from qme.bus.port import Message
+from qme.client import waiting
+from qme.client.following import patient
 from qme.contracts import subjects
 from qme.contracts.tasks import Outcome
 from qme.errors import BusUnavailable, NotFound, WaitTimedOut
@@ -169,3 +173,29 @@ async def test_a_bus_that_is_away_for_long_ends_no_wait(
         (record,) = await waiting
     assert (failures, record.outcome if record else None) == (6, Outcome.SUCCESS)
     assert [getattr(piece, "data", None) for piece in read] == [b"hi\n"]
+
+
+async def test_a_lost_event_of_many_is_made_good_on_a_busy_bus(
+    stage: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many are waited for by everybody's events: that others' never cease must not hide that these have."""
+    monkeypatch.setattr(waiting, "patient", partial(patient, silence=0.3))
+    keys = [await stage.task("a") for _ in range(201)]
+    other = await stage.task("b")
+    stage.reader.hears = lambda message: message.subject.endswith(other.uuid)
+    waiting_ = asyncio.create_task(stage.client.wait([key.uuid for key in keys]))
+    await asyncio.sleep(0.05)
+    for key in keys:
+        await stage.start(key)
+        await stage.end(key)
+
+    async def chatter() -> None:
+        while True:
+            subject = subjects.change_subject(str(other))
+            await stage.bus.publish(subject, b"", message_id=uuid4().hex, headers={})
+            await asyncio.sleep(0.02)
+
+    talking = asyncio.create_task(chatter())
+    async with asyncio.timeout(20):
+        assert None not in await waiting_
+    talking.cancel()

@@ -41,7 +41,8 @@ async def ended(bus: Bus, uuids: Iterable[str]) -> AsyncIterator[Ended]:
             yield done
         if not pending:
             return
-        async for message in patient(messages):
+        # Of the tasks waited for alone: what happens to others would hide a silence of these.
+        async for message in patient(_concerning(messages, pending)):
             suspects = list(pending) if message is None else _suspects(message, pending)
             try:
                 async for done in _look(records, pending, suspects):
@@ -52,11 +53,22 @@ async def ended(bus: Bus, uuids: Iterable[str]) -> AsyncIterator[Ended]:
                 return
 
 
+async def _concerning(
+    messages: AsyncIterator[Message | None], pending: dict[str, None]
+) -> AsyncIterator[Message | None]:
+    async for message in messages:
+        if message is None or _uuid(message) in pending:
+            yield message
+
+
 def _suspects(event: Message, pending: dict[str, None]) -> list[str]:
-    uuid = event.subject.rpartition(".")[2]
-    if uuid not in pending or (HEADER_STATUS in event.headers and HEADER_OUTCOME not in event.headers):
+    if HEADER_STATUS in event.headers and HEADER_OUTCOME not in event.headers:
         return []
-    return [uuid]
+    return [uuid] if (uuid := _uuid(event)) in pending else []
+
+
+def _uuid(event: Message) -> str:
+    return event.subject.rpartition(".")[2]
 
 
 async def _look(
