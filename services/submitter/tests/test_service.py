@@ -128,6 +128,7 @@ async def test_many_tasks_are_answered_in_order_without_records(world: World) ->
             "the limit for several tasks is 262144",
         ),
         ("match", lambda: MatchRequest(**frame(), argv=()), "the command is empty"),
+        ("match", lambda: MatchRequest(**frame(), argv=("x",), others=((),)), "the command is empty"),
     ],
 )
 @pytest.mark.usefixtures("served")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.client.scene import USER, Scene, now
 from tests.unit.client.world import world
 
 from qme.bus.kv import Bucket
+from qme.client import control
 from qme.client.scripts import script_of
 from qme.client.submission import Options, prepare
 from qme.contracts import subjects
 from qme.contracts.executors import Definition
-from qme.contracts.messages import MAX_FILES
+from qme.contracts.messages import MAX_FILES, MatchReply, MatchRequest
 from qme.contracts.tasks import TaskSpec
 from qme.settings import Settings
 
@@ -106,12 +108,57 @@ async def test_only_an_executor_that_wants_scripts_is_sent_them(
     assert list(result.record.files) == (["job.sh"] if sends else [])
 
 
-async def define(scene: Scene, script: str | None) -> None:
-    """Make an executor known that takes everything."""
+async def test_many_commands_are_asked_about_together(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request for a batch, and its tasks go out before the next one is asked about; each as its own words route it."""
+    monkeypatch.setattr(control, "MAX_ITEMS", 50)
+    asked: list[str] = []
+    async with world(Settings(home=tmp_path, user=USER)) as scene:
+        await define(scene, "sbatch", matchstring="gpu")
+        request = scene.client.bus.request
+
+        async def counted(subject: str, data: bytes, **options: Any) -> bytes:
+            asked.append(subject.rpartition(".")[2])
+            return await request(subject, data, **options)
+
+        monkeypatch.setattr(scene.client.bus, "request", counted, raising=False)
+        options = Options()
+        tasks = [
+            prepare(["sbatch", "job.sh", str(number), "gpu" if number % 2 else "cpu"], options, host="laptop")
+            for number in range(120)
+        ]
+        results = [result async for result in scene.client.submit_many(map(scene.client.own, tasks))]
+        specs = Bucket(scene.bus, subjects.BUCKET_SPECS, TaskSpec)
+        sent = {}
+        for result in results:
+            entry = await specs.get(subjects.any_key(result.uuid))
+            assert entry is not None
+            sent[int(entry.value.argv[2])] = entry.value.script is not None
+    assert asked == ["match", "submit"] * 3
+    assert sent == {number: number % 2 == 1 for number in range(120)}
+
+
+async def test_an_earlier_submitter_is_asked_one_by_one(
+    stage: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers about the first command of a request only."""
+
+    async def earlier(verb: str, request: MatchRequest, reply: type[MatchReply]) -> MatchReply:
+        script = "sbatch" if request.argv[1] == "a" else None
+        return MatchReply(command="", executor=None, pool=None, why="", script=script, candidates=())
+
+    monkeypatch.setattr(stage.client.control, "_ask", earlier)
+    commands = [("sbatch", name) for name in "aba"]
+    assert await stage.client.control.scripts(commands, None, None) == ["sbatch", None, "sbatch"]
+
+
+async def define(scene: Scene, script: str | None, matchstring: str = ".*") -> None:
+    """Make an executor known that takes what matches."""
     definition = Definition(
         executor="greedy",
         pool=subjects.personal_pool(USER),
-        matchstring=".*",
+        matchstring=matchstring,
         account=USER,
         script=script,
         updated=now(),

@@ -44,15 +44,29 @@ def explain(
         for one in sorted(view.visible, key=lambda one: (-one.priority, one.executor, one.pool))
         for alive in (online.get((one.executor, one.pool), 0),)
     )
-    script = [one.script for one in view.visible if decision and _goes_to(one, decision)]
     return MatchReply(
         command=command,
         executor=decision.executor if decision else None,
         pool=decision.pool if decision else None,
         why=why,
-        script=script[0] if script else None,
+        script=_script(view, decision),
         candidates=candidates,
     )
+
+
+def script_of(
+    routes: Routes, words: Sequence[str], user: str, *, pool: str | None = None, executor: str | None = None
+) -> str | None:
+    """Tell how the executor that a command would go to names scripts; None too where nobody takes it."""
+    try:
+        decision = routes.route(words, user, pool=pool, executor=executor)
+    except (NoExecutorMatches, NotPermitted):
+        return None
+    return _script(routes.view(user), decision)
+
+
+def _script(view: View, decision: Decision | None) -> str | None:
+    return next((one.script for one in view.visible if decision and _goes_to(one, decision)), None)
 
 
 def _goes_to(one: Offer, decision: Decision) -> bool:

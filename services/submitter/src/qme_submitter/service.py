@@ -31,7 +31,7 @@ from qme_submitter.accept import Acceptor
 from qme_submitter.admin import Admin
 from qme_submitter.audit import Audit
 from qme_submitter.changes import Asker, Changes
-from qme_submitter.explain import explain
+from qme_submitter.explain import explain, script_of
 from qme_submitter.registry import Registry
 
 NAME = "qme-submitter"
@@ -113,18 +113,16 @@ class Service:
         return results
 
     async def _match(self, incoming: Incoming, by: Asker) -> MatchReply:
-        request = self._read(messages.MatchRequest, incoming)
-        if not request.argv or not request.argv[0].strip():
+        request = self._read(
+            messages.MatchRequest, incoming, lambda request: (request.argv, *request.others)
+        )
+        if not all(argv and argv[0].strip() for argv in (request.argv, *request.others)):
             raise InvalidRequest("the command is empty")
         await self.registry.refresh()
-        return explain(
-            self.registry.routes,
-            request.argv,
-            by.name,
-            self.registry.online(),
-            pool=request.pool,
-            executor=request.executor,
-        )
+        routes, wanted = self.registry.routes, {"pool": request.pool, "executor": request.executor}
+        reply = explain(routes, request.argv, by.name, self.registry.online(), **wanted)
+        scripts = tuple(script_of(routes, argv, by.name, **wanted) for argv in request.others)
+        return reply.model_copy(update={"scripts": scripts})
 
     async def _forget(self, incoming: Incoming, by: Asker) -> Results:
         _operators_only(by)

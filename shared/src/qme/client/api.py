@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from qme.bus.kv import Corrupt
 from qme.bus.port import Bus
 from qme.client import elements, excerpt, executors, listing, scripts, waiting
-from qme.client.control import Control, checked
+from qme.client.control import Control, batches, checked
 from qme.client.listing import Listing, Wanted
 from qme.client.output import Output
 from qme.client.records import Records
@@ -78,16 +78,9 @@ class AsyncClient:
 
     async def submit_many(self, tasks: Iterable[Submission]) -> AsyncIterator[Result]:
         """Submit what `own` gave; gives results in order as they come. A refused one is a result with `error`."""
-        async for result in self.control.submit([await self._with_script(task) for task in tasks]):
-            yield result
-
-    async def _with_script(self, task: Submission) -> Submission:
-        """Take the script along that a command names, if the executor that it will go to wants that."""
-        script = scripts.script_of(task)
-        if script is None:
-            return task
-        wanted = await self.control.match(task.argv, shell=task.shell, executor=task.executor, pool=task.pool)
-        return task.model_copy(update={"script": script.file}) if wanted.script == script.grammar else task
+        for batch in batches(tasks):
+            async for result in self.control.submit(await scripts.taken_along(batch, self.control.scripts)):
+                yield result
 
     # -- read --------------------------------------------------------------------------------------------------------
     async def get(self, task: str | None = None, *, output: bool = True) -> TaskRecord:

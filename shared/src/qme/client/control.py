@@ -87,6 +87,20 @@ class Control:
         request = MatchRequest(**self._frame(), argv=argv, shell=shell, executor=executor, pool=pool)
         return await self._ask("match", request, MatchReply)
 
+    async def scripts(
+        self, commands: Sequence[tuple[str, ...]], executor: str | None, pool: str | None
+    ) -> list[str | None]:
+        """Tell for each command how the executor that it would go to names scripts; one request for them all."""
+        first, *others = commands
+        request = MatchRequest(
+            **self._frame(), argv=first, others=tuple(others), executor=executor, pool=pool
+        )
+        reply = await self._ask("match", request, MatchReply)
+        if len(reply.scripts) == len(others):
+            return [reply.script, *reply.scripts]
+        # A submitter of an earlier version reads the first one only.
+        return [(await self.scripts([argv], executor, pool))[0] for argv in commands]
+
     async def on_executor(self, verb: str, executor: str, pool: str | None) -> Results:
         """Ask for `forget` or `approve` of a definition; always as an operator."""
         request = ExecutorRequest(**self._frame(), executor=executor, pool=pool)

@@ -1,4 +1,5 @@
-"""The script that a command names, to be sent along where its executor wants that. Reads local files; no bus here.
+"""The script that a command names, to be sent along where its executor wants that. Reads local files; of a bus it knows
+what it is handed.
 
 What an executor advertises only switches this on. Which word is a script is said by the grammars below, and by nobody
 else: a definition must not be able to make clients send files of its choosing. So a script is what the grammar of the
@@ -9,8 +10,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qme.client.submission import packed
@@ -18,6 +19,11 @@ from qme.contracts.messages import MAX_FILES, Submission
 from qme.contracts.tasks import SentFile
 
 _MAGIC = b"#!"
+
+#: executor and pool that were asked for
+_Place = tuple[str | None, str | None]
+#: tells for each command how the executor that it will go to names scripts
+Ask = Callable[[Sequence[tuple[str, ...]], str | None, str | None], Awaitable[Sequence[str | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,28 @@ class Script:
     #: what an executor's definition has to say (`Definition.script`) for it to be sent
     grammar: str
     file: SentFile
+
+
+async def taken_along(tasks: Sequence[Submission], ask: Ask) -> list[Submission]:
+    """Give the tasks their scripts, where the executor that a task will go to wants that. Asks once for each place."""
+    kept: dict[tuple[str, str], SentFile] = {}  # what many tasks name is held once
+    found: list[Script | None] = []
+    commands: dict[_Place, dict[tuple[str, ...], None]] = {}
+    for task in tasks:
+        if script := script_of(task):
+            file = kept.setdefault((script.file.name, script.file.sha256), script.file)
+            script = replace(script, file=file)
+            commands.setdefault((task.executor, task.pool), {})[task.argv] = None
+        found.append(script)
+    wanted = {
+        place: dict(zip(each, await ask(tuple(each), *place), strict=True)) for place, each in commands.items()
+    }
+    return [
+        task.model_copy(update={"script": script.file})
+        if script and wanted[task.executor, task.pool][task.argv] == script.grammar
+        else task
+        for task, script in zip(tasks, found, strict=True)
+    ]
 
 
 def script_of(task: Submission) -> Script | None:

@@ -106,6 +106,7 @@ class MatchRequest(Request):
     shell: bool = False
     executor: str | None = None
     pool: str | None = None
+    others: tuple[tuple[str, ...], ...] = ()  #: more commands, of which only `script` is to be told
 
 
 class ExecutorRequest(Request):
@@ -151,6 +152,7 @@ class MatchReply(_Wire):
     pool: str | None
     why: str
     script: str | None = None  #: how the commands of that executor name a script (`Definition.script`)
+    scripts: tuple[str | None, ...] = ()  #: the same for each of the `others`
     candidates: tuple[Candidate, ...]
 
 
