@@ -111,7 +111,7 @@ async def test_only_an_executor_that_wants_scripts_is_sent_them(
 async def test_many_commands_are_asked_about_together(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request for a batch, and its tasks go out before the next one is asked about; each as its own words route it."""
+    """A request for a batch, whose tasks go out before the next is asked about; each as its own words route it."""
     monkeypatch.setattr(control, "MAX_ITEMS", 50)
     asked: list[str] = []
     async with world(Settings(home=tmp_path, user=USER)) as scene:

@@ -113,9 +113,7 @@ class Service:
         return results
 
     async def _match(self, incoming: Incoming, by: Asker) -> MatchReply:
-        request = self._read(
-            messages.MatchRequest, incoming, lambda request: (request.argv, *request.others)
-        )
+        request = self._read(messages.MatchRequest, incoming, lambda request: (request.argv, *request.others))
         if not all(argv and argv[0].strip() for argv in (request.argv, *request.others)):
             raise InvalidRequest("the command is empty")
         await self.registry.refresh()

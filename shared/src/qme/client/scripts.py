@@ -47,7 +47,8 @@ async def taken_along(tasks: Sequence[Submission], ask: Ask) -> list[Submission]
             commands.setdefault((task.executor, task.pool), {})[task.argv] = None
         found.append(script)
     wanted = {
-        place: dict(zip(each, await ask(tuple(each), *place), strict=True)) for place, each in commands.items()
+        place: dict(zip(each, await ask(tuple(each), *place), strict=True))
+        for place, each in commands.items()
     }
     return [
         task.model_copy(update={"script": script.file})

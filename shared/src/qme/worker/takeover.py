@@ -38,7 +38,7 @@ class Watch:
         self._looked = uptime()
 
     def forget(self) -> None:
-        """Read everything anew with the next look: the bus was set back, and its sequences may have caught up with us."""
+        """Read everything anew with the next look: the bus was set back, and its sequences may have caught up."""
         self._doubt = True
 
     async def taken(self) -> AsyncIterator[tuple[RecordEntry, float]]:
