@@ -7,8 +7,10 @@ import asyncio
 import pytest
 from tests.unit.client.scene import Scene
 
+from qme.bus.kv import Corrupt
 from qme.client.selectors import Ambiguous
 from qme.contracts import subjects
+from qme.contracts.subjects import TaskKey
 from qme.errors import NotFound, RecordCorrupt
 from qme_submitter.trail import Trail
 
@@ -172,3 +174,20 @@ async def test_what_is_acted_on_is_the_leaders_word(stage: Scene) -> None:
     assert (await stage.client.records.last()).uuid == newer.uuid
     (target,) = await stage.client.targets([newer.taskid])
     assert target.attempt == 2
+
+
+async def test_a_record_speaks_for_its_own_task_only(stage: Scene) -> None:
+    """What somebody's worker writes under a key of its pool is shown neither as another task nor as another's name."""
+    key = await stage.task("one", uuid=A)
+    entry = await stage.records.get(str(key))
+    assert entry is not None
+    odd = entry.value.model_copy(update={"executor": "/evil.example/"})
+    for at, pretended in ((TaskKey("shell", "u-bob", B), entry.value), (key, odd)):
+        held = await stage.records.look(str(at))
+        await stage.records.update(str(at), pretended, held.revision if held else 0)
+    for uuid in (A, B):
+        with pytest.raises(RecordCorrupt, match="it says that it is"):
+            await stage.client.get(uuid, output=False)
+    listing = await stage.client.list()
+    assert (listing.records, len(listing.unreadable)) == ([], 2)
+    assert all(isinstance(item, Corrupt) for item in [item async for item in stage.client.stream()])

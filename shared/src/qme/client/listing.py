@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from qme.bus.kv import Bucket, Corrupt, Entry, Removed
 from qme.bus.port import Bus
+from qme.client.records import pretence
 from qme.contracts import subjects
 from qme.contracts.tasks import TaskRecord
 
@@ -95,7 +96,8 @@ async def stream(bus: Bus, wanted: Wanted) -> AsyncIterator[TaskRecord | Corrupt
     """Give all records that match, in the order of their last change; nothing is kept in memory."""
     bucket = Bucket(bus, subjects.BUCKET_TASKS, TaskRecord)
     pattern = f"{wanted.executor}.*.*" if wanted.executor else "*.*.*"
-    async for item in bucket.scan(pattern):
+    async for seen in bucket.scan(pattern):
+        item = _itself(seen)
         if isinstance(item, Corrupt) or (isinstance(item, Entry) and wanted.takes(item.value)):
             yield item.value if isinstance(item, Entry) else item
 
@@ -118,7 +120,12 @@ def _keep(seen: _Seen, item: _Item) -> None:
     seen.to = max(seen.to, item.revision)
     known = seen.items.get(item.key)
     if known is None or known.revision < item.revision:
-        seen.items[item.key] = item
+        seen.items[item.key] = _itself(item)
+
+
+def _itself(item: _Item) -> _Item:
+    problem = pretence(item) if isinstance(item, Entry) else None
+    return item if problem is None else Corrupt(item.key, item.revision, problem)
 
 
 def _listing(seen: _Seen, wanted: Wanted, since: datetime | None) -> Listing:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from qme.bus.kv import Bucket, deleted
+from qme.bus.kv import Bucket, Entry, deleted
 from qme.bus.port import Bus
 from qme.client import selectors
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import LastTask, TaskRecord
-from qme.errors import NotFound
+from qme.errors import NotFound, RecordCorrupt
 
 #: candidates for a part of an id that are read to see whether they still exist
 _READ_AT_MOST = 16
+
+
+def pretence(entry: Entry[TaskRecord]) -> str | None:
+    """Say what is wrong with a record that speaks for another task than the one whose key it has; None: nothing is.
+
+    Whoever may write a key, as a worker may those of its pool, can write anything there.
+    """
+    if str(entry.value.key) == entry.key:
+        return None
+    return f"{subjects.BUCKET_TASKS}/{entry.key} can't be read: it says that it is {entry.value.uid}"
 
 
 class Records:
@@ -25,7 +35,11 @@ class Records:
     async def find(self, uuid: str, *, leader: bool = False) -> TaskRecord | None:
         """Give the record of a uuid, None when there is none. Raises RecordCorrupt."""
         entry = await self._tasks.get(subjects.any_key(uuid), leader=leader)
-        return None if entry is None else entry.value
+        if entry is None:
+            return None
+        if (problem := pretence(entry)) is not None:
+            raise RecordCorrupt(problem)
+        return entry.value
 
     async def need(self, text: str) -> TaskRecord:
         """Give the record of the task that a person named.
