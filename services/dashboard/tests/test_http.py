@@ -162,6 +162,12 @@ def test_a_form_is_refused(site: Site) -> None:
     assert (answer.status, json.loads(answer.body)["error"]) == (400, "send Content-Type: application/json")
 
 
+def test_what_can_be_refused_at_once_asks_no_bus(site: Site) -> None:
+    """This dashboard only shows, and has no bus: it says the former."""
+    answer = site.ask("/api/tasks/cancel", "POST", body=b'{"tasks": ["x"]}', content_type="application/json")
+    assert (answer.status, "--allow-actions" in json.loads(answer.body)["error"]) == (403, True)
+
+
 def test_the_document_describes_the_routes_there_are(site: Site) -> None:
     """Every route stands in it with its methods, and nothing else does."""
     routes = {

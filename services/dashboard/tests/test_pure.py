@@ -151,6 +151,18 @@ def test_a_change_has_to_name_tasks(body: dict[str, object]) -> None:
         asking.ids(body)
 
 
+def test_a_wish_is_true_or_false_and_no_word() -> None:
+    """The word "false" must not run again what may still be running."""
+    assert [asking.flag(body, "force") for body in ({}, {"force": False}, {"force": True})] == [
+        False,
+        False,
+        True,
+    ]
+    for wrong in ("false", 0, 1, None, []):
+        with pytest.raises(InvalidRequest, match="true or false"):
+            asking.flag({"force": wrong}, "force")
+
+
 def test_tasks_may_be_named_with_the_attempt_that_was_seen() -> None:
     """Both forms may stand together."""
     assert asking.ids({"tasks": ["a", {"task": "b", "attempt": 2}]}) == [("a", None), ("b", 2)]

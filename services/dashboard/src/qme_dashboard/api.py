@@ -136,7 +136,8 @@ class Api:
     async def change(self, request: Request) -> Response:
         """Cancel, rerun or clear tasks."""
         person, verb, body = self._person(request), request.path_params["verb"], await asking.body(request)
-        ids, force = asking.ids(body), bool(body.get("force", False))
+        ids, force = asking.ids(body), asking.flag(body, "force")
+        deeds.check(person, verb, len(ids))  # before each of them is looked up
 
         async def change(client: AsyncClient) -> list[deeds.Done]:
             targets = [await self._target(client, one) for one in ids]

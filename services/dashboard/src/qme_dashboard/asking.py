@@ -79,6 +79,14 @@ def ids(said: dict[str, Any]) -> list[tuple[str, int | None]]:
     return [_id(task) for task in tasks]
 
 
+def flag(said: dict[str, Any], name: str) -> bool:
+    """Read a wish that is true or false. Raises InvalidRequest: a word such as "false" must not count as one."""
+    value = said.get(name, False)
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{name}: true or false, please, not {value!r}")
+    return value
+
+
 def _id(task: Any) -> tuple[str, int | None]:
     match task:
         case str():

@@ -49,15 +49,20 @@ VERBS = ("cancel", "rerun", "clear")
 _SAID = {"cancel": "cancelled", "rerun": "queued again", "clear": "deleted"}
 
 
+def check(person: Person, verb: str, count: int) -> None:
+    """Refuse what no bus need be asked about. Raises NotPermitted, InvalidRequest."""
+    _check(person)
+    if verb not in VERBS:
+        raise InvalidRequest(f"no such change: {verb!r}; there are {', '.join(VERBS)}")
+    if not 0 < count <= MOST:
+        raise InvalidRequest(f"name 1 to {MOST} tasks, not {count}")
+
+
 async def change(
     client: AsyncClient, person: Person, verb: str, targets: Sequence[Target], *, force: bool = False
 ) -> list[Done]:
     """Cancel, rerun or clear tasks, and give what became of each. Raises NotPermitted, InvalidRequest, others."""
-    _check(person)
-    if verb not in VERBS:
-        raise InvalidRequest(f"no such change: {verb!r}; there are {', '.join(VERBS)}")
-    if not 0 < len(targets) <= MOST:
-        raise InvalidRequest(f"name 1 to {MOST} tasks, not {len(targets)}")
+    check(person, verb, len(targets))
     control = client.on_behalf(person.name) if person.named else client.control
     match verb:
         case "cancel":
