@@ -173,7 +173,7 @@ soak: setup ## hours, for no single change: NATS nodes, chaos, 10,000 tasks, min
 	@QME_TEST_TASKS=10000 scripts/group soak-many $(PYTEST) services/submitter/tests/test_many.py
 	@QME_TEST_PAUSE=150 scripts/group soak-paused $(PYTEST) tests/integration/test_paused.py
 	@$(NEED_SLURM)
-	@QME_TEST_JOBS=200 QME_TEST_ALL=1 scripts/group soak-slurm $(PYTEST) -s tests/slurm -k 'many_kills or test_fates'
+	@QME_TEST_JOBS=200 QME_TEST_ALL=1 scripts/group soak-slurm $(PYTEST) -s tests/slurm -k 'many_kills or test_fates or test_limits'
 
 .PHONY: test-dashboard
 test-dashboard: setup ## the dashboard on a real bus, in a real browser

@@ -4,7 +4,9 @@ CI (root's conftest.py).
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from tests.slurm.tasks import QUICK, STRAY
 from tests.slurm.workers import Workers
 from tests.unit.worker.lab import USER, Lab
 
+#: `make soak` has them too: they need a Slurm of their own, and that Slurm takes its time
+collect_ignore = [] if os.environ.get("QME_TEST_ALL") else ["test_limits.py"]
 #: Clients give up on a controller after 10 s by default; four are enough here. And partitions that take no jobs.
 EXTRA = """MessageTimeout=4
 PartitionName=drained Nodes=n1 State=DRAIN
@@ -22,17 +26,23 @@ PartitionName=inactive Nodes=n1 State=INACTIVE
 PartitionName=down Nodes=n1 State=DOWN"""
 
 
-@pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A Slurm of this run's own, ended with everything in it."""
-    variables = {"SLURM_LAB_EXTRA": EXTRA}
-    cluster = Cluster(tmp_path_factory.mktemp("slurm"), tmp_path_factory.mktemp("work"), **variables)
+@contextmanager
+def cluster(paths: pytest.TempPathFactory, **variables: str) -> Iterator[Cluster]:
+    """Have a Slurm, ended with everything in it."""
+    made = Cluster(paths.mktemp("slurm"), paths.mktemp("work"), **variables)
     try:
-        cluster.up()
+        made.up()
     except SlurmMissing as missing:
         pytest.skip(str(missing))
-    yield cluster
-    cluster.down()
+    yield made
+    made.down()
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Slurm of this run's own."""
+    with cluster(tmp_path_factory, SLURM_LAB_EXTRA=EXTRA) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +56,9 @@ def qme(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     slurm.cancel_all()
 
 
-@pytest.fixture
-async def workers(slurm: Cluster, tmp_path: Path) -> AsyncIterator[Workers]:
-    """A bus of the test's own, with a pool for Slurm tasks."""
+@asynccontextmanager
+async def pool(slurm: Cluster, tmp_path: Path) -> AsyncIterator[Workers]:
+    """Have a bus with a pool for the tasks of a Slurm."""
     server = NatsServer(tmp_path / "nats")
     await server.start()
     bus = await server.connect(USER)
@@ -61,3 +71,10 @@ async def workers(slurm: Cluster, tmp_path: Path) -> AsyncIterator[Workers]:
     await bus.close()
     server.kill()
     slurm.cancel_all()
+
+
+@pytest.fixture
+async def workers(slurm: Cluster, tmp_path: Path) -> AsyncIterator[Workers]:
+    """A bus of the test's own, with a pool for Slurm tasks."""
+    async with pool(slurm, tmp_path) as made:
+        yield made
