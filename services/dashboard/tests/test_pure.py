@@ -158,7 +158,8 @@ def test_a_wish_is_true_or_false_and_no_word() -> None:
         False,
         True,
     ]
-    for wrong in ("false", 0, 1, None, []):
+    others: list[object] = ["false", 0, 1, None, []]
+    for wrong in others:
         with pytest.raises(InvalidRequest, match="true or false"):
             asking.flag({"force": wrong}, "force")
 
