@@ -11,7 +11,7 @@ import pytest
 from tests.contract.conftest import open_nats, soon, until
 
 from qme.bus.jetstream import JetStreamBus
-from qme.bus.jetstream_client import others_first
+from qme.bus.jetstream_client import OneConnection, others_first
 from qme.bus.topology import StreamSpec
 from qme.testing.fixtures import own_nats_server  # noqa: F401 - a fixture
 from qme.testing.nats import PASSWORD, USER, NatsServer
@@ -143,4 +143,27 @@ async def test_people_are_told_once_that_the_bus_is_away_and_once_that_it_is_bac
         "the bus is away; trying again until it is back",
         "the bus is back",
     ]
+    await bus.close()
+
+
+async def test_a_connection_that_is_lost_while_it_is_taken_is_replaced(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+):
+    """Its last answer and its end come together: nobody may take it for the one that stands."""
+    bus = await connect(nats_server.url)
+    first = bus._link.client
+    assert first is not None
+    flush, flushed = OneConnection.flush, []
+
+    async def flush_and_lose(self: OneConnection, timeout: int = 10) -> None:
+        await flush(self, timeout)
+        if not flushed:
+            flushed.append(self)
+            await self.lose()
+
+    monkeypatch.setattr(OneConnection, "flush", flush_and_lose)
+    await first.lose()
+    await until(lambda: bool(flushed) and bus.connected)
+    await soon(bus.request("$JS.API.INFO", b"", timeout=5), 10)
+    assert bus._link.client not in (first, *flushed)
     await bus.close()

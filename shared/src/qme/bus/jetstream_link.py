@@ -284,5 +284,7 @@ class Link:
             if client is not None:
                 await quietly_close(client)
             return error
+        if client.is_closed:  # with the last answer; who is told of that looks at the one before it still
+            return ConnectionError("it was lost again at once")
         self._client = client
         return None
