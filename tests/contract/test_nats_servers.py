@@ -153,7 +153,8 @@ async def test_a_connection_that_is_lost_while_it_is_taken_is_replaced(
     bus = await connect(nats_server.url)
     first = bus._link.client
     assert first is not None
-    flush, flushed = OneConnection.flush, []
+    flush = OneConnection.flush
+    flushed: list[OneConnection] = []
 
     async def flush_and_lose(self: OneConnection, timeout: int = 10) -> None:
         await flush(self, timeout)
