@@ -113,12 +113,17 @@ types: setup ## mypy, strict on the packages and inside the tests
 	@set -e; for tests in $(SERVICE_TESTS); do MYPYPATH=$${tests%/tests} $(BIN)/mypy $$tests; done
 
 .PHONY: test
-test: test-unit test-py313 test-contract test-security test-integration test-cluster test-containers test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
+test: test-units test-contract test-security test-integration test-cluster test-containers test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
 
 # There is a folder of that name, which make would take for something that is done.
 .PHONY: tests
 tests:
 	@echo "say make test" >&2; exit 2
+
+# Side by side, since both wait most of the time; each prints what it has to say when it has ended.
+.PHONY: test-units
+test-units: setup
+	@$(MAKE) --jobs=2 --output-sync=target test-unit test-py313
 
 .PHONY: test-unit
 test-unit: setup ## pure logic and single parts, no server
@@ -127,7 +132,7 @@ test-unit: setup ## pure logic and single parts, no server
 .PHONY: test-py313
 test-py313: ## the unit tests once more on Python 3.13, where there is one
 	@if scripts/venv --find 3.13 >/dev/null; then $(MAKE) .venv-3.13/.ready && \
-	scripts/group unit-3.13 .venv-3.13/bin/python -m pytest $(UNIT); \
+	scripts/group unit-3.13 .venv-3.13/bin/python -m pytest -o cache_dir=.pytest_cache/3.13 $(UNIT); \
 	else echo "unit-3.13: skipped, there is no working Python 3.13 here"; fi
 
 .PHONY: test-contract
