@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from qme.bus.memory import MemoryBus
 from qme.contracts.messages import Submission, Target
@@ -15,7 +16,9 @@ from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import CancelRequest, Outcome, RetryPolicy, Status
 from qme.errors import Conflict
 from qme.lifecycle import Claimed, Ended
+from qme.observe.metrics import SubmitterMetrics
 from qme_submitter import orphans
+from qme_submitter.janitor import Janitor
 from qme_submitter.lease import Holder, Lease
 from qme_submitter.process import Submitter
 
@@ -302,6 +305,38 @@ async def test_the_lease_has_one_holder_and_ends_by_itself(world: World) -> None
     await eventually(other.hold)
     await asyncio.sleep(0.5)  # past a third of the lease, so that the first one has to write to renew
     assert not await one.hold()
+
+
+async def test_the_lease_outlasts_a_long_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read all that there is may take longer than the lease lives; who lost it over that would begin anew for ever."""
+    watched = Watched(await world.connect("submitter"))
+    one = await world.submitter(watched)
+    for _ in range(12):
+        await one.acceptor.accept(submission(), "ann")
+    seconds = [0.0]
+    lease = Lease(watched, Holder(holder="a", since=NOW), 60.0, clock=lambda: seconds[0])
+    janitor = Janitor(
+        one.changes,
+        lease,
+        interval=10.0,
+        grace=5.0,
+        silence=one.janitor._silence,
+        retention=one.retention,
+        metrics=SubmitterMetrics(CollectorRegistry(), ()),
+    )
+    note = janitor._note
+
+    def slowly(*seen: Any) -> None:
+        seconds[0] += 10.0
+        note(*seen)
+
+    monkeypatch.setattr(janitor, "_note", slowly)
+    assert await lease.hold()
+    watched.calls.clear()
+    await janitor.look()
+    renewed = [call for call in watched.calls if call == ("append", "$KV.qme_control.leader.janitor")]
+    assert len(renewed) >= 4
+    assert await lease.hold()
 
 
 async def test_two_janitors_at_once_do_no_harm(world: World) -> None:

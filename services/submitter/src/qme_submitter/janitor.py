@@ -143,6 +143,7 @@ class Janitor:
         if state.last == self._last:
             return
         async for seen in records.scan(start=self._last + 1):
+            await self._lease.renew()  # else all that is read would be forgotten, and read anew for ever
             self._last, self._last_key = max((self._last, self._last_key), (seen.revision, seen.key))
             if isinstance(seen, Entry) and str(seen.value.key) == seen.key:
                 self._note(seen.key, seen.value)
@@ -193,6 +194,7 @@ class Janitor:
             else:
                 broken.append(key)
         for start in range(0, len(broken), TOGETHER):
+            await self._lease.renew()
             await asyncio.gather(*(self._mend(key) for key in broken[start : start + TOGETHER]))
 
     async def _mend(self, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -23,17 +24,20 @@ class Holder(BaseModel):
 class Lease:
     """A lease of `ttl` seconds (a whole number), taken and renewed by compare-and-set."""
 
-    def __init__(self, bus: Bus, holder: Holder, ttl: float) -> None:
+    def __init__(
+        self, bus: Bus, holder: Holder, ttl: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._bus = bus
         self._bucket = Bucket(bus, subjects.BUCKET_CONTROL, Holder)
         self._holder = holder
         self._ttl = ttl
+        self._clock = clock
         self._revision = 0
         self._written_at = 0.0
 
     async def hold(self) -> bool:
         """Take or renew the lease; cheap while it is young. Raises BusUnavailable."""
-        now = time.monotonic()
+        now = self._clock()
         if self._revision and now - self._written_at < self._ttl / 3:
             return True
         revision, self._revision = self._revision, 0
@@ -48,6 +52,11 @@ class Lease:
             return False
         self._written_at = now
         return True
+
+    async def renew(self) -> None:
+        """Keep a lease that is held through work that takes long; cheap while it is young. Raises BusUnavailable."""
+        if self._revision:
+            await self.hold()
 
     async def release(self) -> None:
         """Leave the lease to the next one at once, if it is held."""
