@@ -308,7 +308,7 @@ async def test_the_lease_has_one_holder_and_ends_by_itself(world: World) -> None
 
 
 async def test_the_lease_outlasts_a_long_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To read all that there is may take longer than the lease lives; who lost it over that would begin anew for ever."""
+    """To read all that there is may take longer than it lives; who lost it over that would begin anew for ever."""
     watched = Watched(await world.connect("submitter"))
     one = await world.submitter(watched)
     for _ in range(12):
