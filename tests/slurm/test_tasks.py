@@ -112,6 +112,16 @@ def test_an_array(qme: Stack, slurm: Cluster):
         "failed": 3,
     }
     assert qme.ok("exec", uid, "output", "element=4") == "element 4\n"
+    assert b"ask for one element's output" in qme.qme("exec", uid, "output").stderr
+
+
+def test_a_heterogeneous_job(qme: Stack, slurm: Cluster):
+    """Its jobs are counted, but they have one output, and no numbers by which one could ask for it or end some."""
+    uid = submitted(qme, slurm, "-n1", ":", "-n1", "--wrap", "echo hi")
+    qme.ok("wait", uid)
+    assert qme.record(uid)["data"]["array"]["total"] == 2
+    assert qme.ok("exec", uid, "output") == "hi\n"
+    assert b"is no array" in qme.qme("cancel", f"{uid}[0]").stderr
 
 
 def test_actions_on_a_held_job(qme: Stack, slurm: Cluster):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,7 +100,7 @@ class SlurmActions:
         """End some elements of an array: elements=3-7,9; what became of them, the record tells."""
         job, clusters = _job(held)
         wanted = numbers(elements)
-        if "array" not in held.record.data:
+        if not _is_array(held.record.data):
             raise InvalidRequest(f"job {job} is no array")
         if held.record.ended:
             return "nothing was left to do"
@@ -140,7 +141,7 @@ class SlurmActions:
     async def _read(self, held: Held, element: str | None, stream: str) -> Text:
         data = held.record.data
         standing = str(data.get("slurm_state") or held.record.status.value)
-        if element is not None or "array" in data:
+        if element is not None or _is_array(data):
             path = await self._element_path(held, element, stream)
         else:
             path = data.get(_FILES[stream])
@@ -168,6 +169,12 @@ def _job(held: Held) -> tuple[str, str | None]:
     if not job.isdecimal():
         raise NotFound(f"{held.record.uid} has no job in Slurm" + ("" if held.record.ended else " yet"))
     return job, data.get("cluster")
+
+
+def _is_array(data: Mapping[str, Any]) -> bool:
+    """Tell whether it has numbered elements, each with files of its own; the jobs of a heterogeneous one have not."""
+    array = data.get("array")
+    return array is not None and all(one.name.isdecimal() for one in unpack(array))
 
 
 def _followed(held: Held) -> Job:
