@@ -33,6 +33,31 @@ def test_a_file_that_is_not_there_yet(source: Path, target: Path) -> None:
     assert not target.exists()
 
 
+def test_a_file_system_that_remembers_that_there_was_none(
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS does, until somebody looks into the folder: a short job's output is not missed."""
+    source.write_text("short\n")
+    remembered = {source}
+    real_open, real_scandir = os.open, os.scandir
+
+    def opening(path: Path, *options: int) -> int:
+        if path in remembered:
+            raise FileNotFoundError
+        return real_open(path, *options)
+
+    def scanning(path: Path) -> object:
+        remembered.clear()
+        return real_scandir(path)
+
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(os, "scandir", scanning)
+    grown = Copy(source, target, 100).advance()
+    monkeypatch.undo()
+    assert grown
+    assert target.read_text() == "short\n"
+
+
 def test_growth_is_copied_once(source: Path, target: Path) -> None:
     """Each look takes what is new, also one after a restart."""
     source.write_text("one\n")

@@ -57,8 +57,7 @@ class Copy:
 
     def _advance(self) -> bool:
         # Opened anew each time: only that makes a network file system look for what another host wrote.
-        # Not blocking: a job's output may go into a named pipe, which is not ours to read.
-        fd = os.open(self._source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = _opened(self._source)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 return False
@@ -95,6 +94,18 @@ class Copy:
         draft = self._base_file.with_suffix(".new")
         draft.write_text(str(base))
         draft.rename(self._base_file)
+
+
+def _opened(path: Path) -> int:
+    # Not blocking: a job's output may go into a named pipe, which is not ours to read.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        # A network file system remembers for a minute that there was none, until its folder is looked into.
+        with os.scandir(path.parent) as entries:
+            next(entries, None)
+        return os.open(path, flags)
 
 
 @asynccontextmanager
