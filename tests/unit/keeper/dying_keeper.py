@@ -17,7 +17,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[3] / "shared/src/qme/executor"))
 launch: Any = importlib.import_module("keeper.launch")
 journal: Any = importlib.import_module("keeper.journal")
-service: Any = importlib.import_module("keeper.service")
+program: Any = importlib.import_module("keeper.program")
 
 
 def die(*_: object) -> None:
@@ -48,7 +48,7 @@ def main(point: str, *argv: str) -> int:
         journal.Journal.save = die
     else:
         then_die(journal.Journal, "save")
-    return int(service.main(list(argv)))
+    return int(program.main(list(argv)))
 
 
 if __name__ == "__main__":

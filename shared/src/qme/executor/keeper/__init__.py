@@ -9,4 +9,5 @@ qme may be imported in here, and nothing slow to import (its start and its memor
     ending.py   terminates such a tree: TERM, a grace, then KILL until nothing is left
     door.py     the socket's place in the spool, made anew where somebody removed it
     service.py  the socket, the requests, and the loop that reaps
+    program.py  the start: the spool's lock, and what a keeper inherits
 """
