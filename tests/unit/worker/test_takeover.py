@@ -133,6 +133,8 @@ async def test_what_was_begun_elsewhere_and_forgotten_is_taken_up_again(lab: Lab
     """Its work has no start token: what its executor noted says that it was begun here, so it is not left to others."""
 
     class Noting(Elsewhere):
+        lost_by_silence: ClassVar[bool] = False
+
         async def execute(self, task: Task) -> Result:
             if begun:
                 (task.directory / "journal").touch()

@@ -109,6 +109,8 @@ def _was_forgotten(context: Context, record: TaskRecord, folder: AttemptDir) -> 
     """
     if record.ended or record.claim is not None:
         return False
+    if context.executor.lost_by_silence:  # what it begins runs here, and has a token
+        return folder.start.exists()
     memory = own_folder(context.settings, context.worker, folder.uuid, folder.attempt)
     return folder.start.exists() or (memory.is_dir() and any(memory.iterdir()))
 
