@@ -32,6 +32,8 @@ def sbatch(how: dict[str, Any]) -> None:
     fate = how["sbatch"][which] if which < len(how["sbatch"]) else "answers"
     if fate == "takes none, times out":
         fail(TIMED_OUT)
+    if how["sbatch_fails"]:
+        fail(how["sbatch_fails"])
     job = max([6, *(one["id"] for one in jobs())]) + 1
     comment = next(word.partition("=")[2] for word in WORDS if word.startswith("--comment="))
     output = HOME / f"slurm-{job}.out"

@@ -12,6 +12,8 @@ SOURCE = Path(__file__).with_name("fake_slurm.py")
 WELL_BEHAVED: dict[str, Any] = {
     # what becomes of the first calls of sbatch: "takes it, times out", "takes none, times out"; later ones answer
     "sbatch": [],
+    # what it complains of
+    "sbatch_fails": "",
     # its answer
     "stdout": "{job}\n",
     "stderr": "",

@@ -5,6 +5,7 @@ that behave so (`fake_slurm`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -29,6 +30,13 @@ QUICK: dict[str, float] = {
     "output_first": 0.1,
     "output_longest": 0.2,
 }
+
+#: tasks that meet a limit
+MANY = 6
+LIMIT = (
+    "QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy "
+    "(job submit limit, user's size and/or time limits)"
+)
 
 Site = Callable[..., Scripted]
 #: a worker with other settings than `QUICK`
@@ -93,6 +101,11 @@ async def asked(slurm: Scripted, program: str, times: int) -> None:
     await until(look)
 
 
+async def one_succeeded(lab: Lab, keys: list[TaskKey]) -> bool:
+    """One of some tasks has ended well."""
+    return Outcome.SUCCESS in [(await lab.entry(key)).value.outcome for key in keys]
+
+
 ANSWERS = {
     "banner before and after": "*** Welcome; 2 jobs of yours run ***\n\n{job}\nYour account is charged 12 units",
     "spoken by a wrapper": "Checking the budget ... ok\nSubmitted batch job {job}\n",
@@ -127,6 +140,21 @@ async def test_not_taken_and_timed_out(site: Site, lab: Lab, working: Working):
     assert record.outcome is Outcome.SUCCESS
     assert (slurm.called("sbatch"), len(slurm.jobs())) == (2, 1)
     assert slurm.called("sacct") >= 2
+
+
+async def test_many_that_meet_a_limit(site: Site, lab: Lab, working: Working):
+    """Together they ask once a second, however quick each of them alone would be, until there is room."""
+    slurm = site(sbatch_fails=LIMIT, runs=0.1)
+    keys = [await submit(lab) for _ in range(MANY)]
+    async with working(retry_first=0.1, retry_longest=0.1):
+        await asked(slurm, "sbatch", MANY)
+        await asyncio.sleep(2.0)
+        assert slurm.called("sbatch") <= MANY + 6
+        assert slurm.jobs() == {}
+        for key in keys:
+            await lab.record(key, lambda record: "QOSMaxSubmitJobPerUserLimit" in (record.reason or ""))
+        slurm.behave(runs=0.1)
+        assert await until(lambda: one_succeeded(lab, keys))
 
 
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["nothing", "as running"])

@@ -30,6 +30,8 @@ log = get_logger(__name__)
 
 #: seconds after the end of an sbatch before its job is looked for
 _MOMENT = 1.0
+#: seconds between two calls of sbatch by tasks that met a limit: a thousand of them ask as politely as one
+_APART = 1.0
 #: returncode of a refusal that sbatch gave none for
 _REFUSED = 1
 
@@ -42,6 +44,8 @@ class Submitter:
         self._metrics = slurm.metrics
         self._search = Search(slurm, poller)
         self._room = asyncio.Semaphore(settings.sbatch_parallel)
+        #: tasks that pause now
+        self._put_off = 0
 
     async def submit(self, task: Task, journal: Journal, cancelled: asyncio.Event) -> Submitted | Result:
         """Give the task's job, or how the attempt ended without one. `cancelled` cuts pauses short. Safe to repeat."""
@@ -72,7 +76,7 @@ class Submitter:
                 return self._refusal(answer.reason, task)
             if answer.verdict is Verdict.LATER:
                 await task.update(reason=f"Slurm takes no job now, sbatch is tried again: {answer.reason}")
-                await _sleep(pause, cancelled)
+                await self._pause(pause, cancelled)
                 pause = min(pause * 2, self._settings.retry_longest)
         assert journal.submitted  # noqa: S101 -- the loop's condition
         return journal.submitted
@@ -153,6 +157,17 @@ class Submitter:
                 pause = min(self._settings.lookup_span, max(pause, self._settings.poll_floor))
             await asyncio.sleep(pause)
 
+    async def _pause(self, seconds: float, unless: asyncio.Event) -> None:
+        """Wait before sbatch is called again, the longer the more tasks do, since each of them will call it."""
+        self._put_off += 1
+        try:
+            async with asyncio.timeout(max(seconds, self._put_off * _APART)):
+                await unless.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._put_off -= 1
+
     @property
     def _bound(self) -> float:
         """Seconds within which an sbatch has come to its end."""
@@ -179,11 +194,3 @@ def _said(task: Task) -> str:
     """Give sbatch's last words, to hang on a sentence."""
     said = " ".join(str((task.record.data.get("sbatch") or {}).get("stderr", "")).split())
     return f" ({said})" if said else ""
-
-
-async def _sleep(seconds: float, unless: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await unless.wait()
-    except TimeoutError:
-        return
