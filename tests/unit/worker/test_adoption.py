@@ -20,7 +20,11 @@ from qme.contracts.tasks import Outcome, Status
 from qme.errors import BusUnavailable
 from qme.executor.commands import Keeper
 from qme.executor.keeper import proc
+from qme.executor.spool import Spool
 from qme.lifecycle import Claimed, Started
+from qme.settings import Settings
+from qme.worker import loop, spooled
+from qme.worker.context import Which
 
 
 async def test_while_the_command_runs(lab: Lab) -> None:
@@ -256,3 +260,41 @@ async def test_a_worker_says_what_broke_it(lab: Lab, monkeypatch: pytest.MonkeyP
     with pytest.raises(RuntimeError, match="this very thing"):
         async with lab.worker():
             await asyncio.sleep(5)
+
+
+async def test_nothing_is_cleaned_before_all_is_taken_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an executor noted of a job that has waited for weeks would be gone: it would be submitted once more."""
+
+    class Reluctant(FaultyBus):
+        async def read(self, stream: str, subject: str = ">", *, start: int = 1) -> AsyncIterator[Message]:
+            """Fail for a while where all records of a pool are read."""
+            if stream == lab.records.stream and len(failed) < 3:
+                failed.append(True)
+                raise BusUnavailable
+            async for message in lab.bus.read(stream, subject, start=start):
+                yield message
+
+    failed: list[bool] = []
+    held: list[frozenset[Which]] = []
+
+    def clean(spool: Spool, settings: Settings, worker: str, these: frozenset[Which]) -> int:
+        held.append(these)
+        return 0
+
+    monkeypatch.setattr(loop, "AGAIN", 0.2)
+    monkeypatch.setattr(loop, "FIRST_CLEANING", 0.0)
+    monkeypatch.setattr(loop, "CLEANING", 0.05)
+    monkeypatch.setattr(spooled, "clean", clean)
+    key = await lab.submit("sleep", "60")
+    await lab.change(key, Claimed(lab.spool.worker_id, "n", 1, now()))
+    await lab.bus.purge(subjects.TASKS, subjects.queue_subject(key))
+    async with lab.worker(bus=Reluctant(lab.server.connect(USER))):
+        await lab.running(key)
+        count = len(held)
+        await until(lambda: _more(held, count))
+    assert len(failed) == 3
+    assert all((key.uuid, 1) in these for these in held)
+
+
+async def _more(held: list[frozenset[Which]], count: int) -> bool:
+    return len(held) > count

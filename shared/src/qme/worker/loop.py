@@ -46,6 +46,8 @@ class Worker:
         self._handed: set[Delivery] = set()
         self._pulling: asyncio.Task[None] | None = None
         self._others = Watch(context)
+        #: what the records give us is held: the folders of all else may be cleaned away
+        self._adopted = asyncio.Event()
 
     async def run(self) -> None:
         """Work for ever. Cancelling this hands over: commands go on, the next worker on this spool takes them up."""
@@ -136,7 +138,8 @@ class Worker:
     async def _adopt_recorded(self, group: asyncio.TaskGroup) -> None:
         while True:
             try:
-                return await self._adopt(adopt.from_records(self._context), group)
+                await self._adopt(adopt.from_records(self._context), group)
+                return self._adopted.set()
             except (BusUnavailable, NotFound) as error:
                 log.warning("adopt.bus_waits", problem=error.message)
             await asyncio.sleep(AGAIN)
@@ -204,6 +207,7 @@ class Worker:
         pause = FIRST_CLEANING
         while True:
             await asyncio.sleep(pause)
+            await self._adopted.wait()
             pause = CLEANING
             held = frozenset(context.held)
             try:
