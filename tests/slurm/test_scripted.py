@@ -157,6 +157,20 @@ async def test_many_that_meet_a_limit(site: Site, lab: Lab, working: Working):
         assert await until(lambda: one_succeeded(lab, keys))
 
 
+async def test_room_again_after_a_limit(site: Site, lab: Lab, working: Working):
+    """The first job that Slurm takes brings the others on, long before their pauses are over."""
+    slurm = site(sbatch_fails=LIMIT)
+    keys = [await submit(lab) for _ in range(MANY)]
+    async with working(retry_first=3600.0, retry_longest=3600.0):
+        for key in keys:
+            await lab.record(key, lambda record: "QOSMaxSubmitJobPerUserLimit" in (record.reason or ""))
+        slurm.behave(runs=0.1)
+        keys.append(await submit(lab))
+        records = [await lab.ended(key) for key in keys]
+    assert [record.outcome for record in records] == [Outcome.SUCCESS] * (MANY + 1)
+    assert slurm.called("sbatch") == MANY + MANY + 1
+
+
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["nothing", "as running"])
 async def test_accounts_that_lag(site: Site, lab: Lab, working: Working, *, meanwhile: bool):
     """The controller has forgotten the job, and accounting does not know its end yet: that is no end."""

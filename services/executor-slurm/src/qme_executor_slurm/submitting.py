@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import replace
 
 from qme.contracts.tasks import Outcome
@@ -32,6 +33,8 @@ log = get_logger(__name__)
 _MOMENT = 1.0
 #: seconds between two calls of sbatch by tasks that met a limit: a thousand of them ask as politely as one
 _APART = 1.0
+#: tasks of those that go on at once when Slurm has taken a job
+_FOLLOW = 2
 #: returncode of a refusal that sbatch gave none for
 _REFUSED = 1
 
@@ -44,8 +47,8 @@ class Submitter:
         self._metrics = slurm.metrics
         self._search = Search(slurm, poller)
         self._room = asyncio.Semaphore(settings.sbatch_parallel)
-        #: tasks that pause now
-        self._put_off = 0
+        #: tasks that pause now: what ends each one's pause
+        self._put_off: deque[asyncio.Event] = deque()
 
     async def submit(self, task: Task, journal: Journal, cancelled: asyncio.Event) -> Submitted | Result:
         """Give the task's job, or how the attempt ended without one. `cancelled` cuts pauses short. Safe to repeat."""
@@ -71,6 +74,7 @@ class Submitter:
                 answer = await self._call(task, journal, call)
             calls = journal.open
             if isinstance(answer, Accepted):
+                self._let_through()
                 break
             if answer.verdict is Verdict.REFUSED:
                 return self._refusal(answer.reason, task)
@@ -157,16 +161,24 @@ class Submitter:
                 pause = min(self._settings.lookup_span, max(pause, self._settings.poll_floor))
             await asyncio.sleep(pause)
 
-    async def _pause(self, seconds: float, unless: asyncio.Event) -> None:
+    async def _pause(self, seconds: float, cancelled: asyncio.Event) -> None:
         """Wait before sbatch is called again, the longer the more tasks do, since each of them will call it."""
-        self._put_off += 1
+        turn = asyncio.Event()
+        self._put_off.append(turn)
+        waits = [asyncio.create_task(event.wait()) for event in (turn, cancelled)]
         try:
-            async with asyncio.timeout(max(seconds, self._put_off * _APART)):
-                await unless.wait()
-        except TimeoutError:
-            return
+            longest = max(seconds, len(self._put_off) * _APART)
+            await asyncio.wait(waits, timeout=longest, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._put_off -= 1
+            for wait in waits:
+                wait.cancel()
+            if turn in self._put_off:
+                self._put_off.remove(turn)
+
+    def _let_through(self) -> None:
+        """Have those go on that wait longest: each job that is taken lets two more try, until there is no room."""
+        for _ in range(min(_FOLLOW, len(self._put_off))):
+            self._put_off.popleft().set()
 
     @property
     def _bound(self) -> float:
