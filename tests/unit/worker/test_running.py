@@ -17,7 +17,7 @@ from qme.bus.kv import Bucket
 from qme.contracts import subjects
 from qme.contracts.executors import Definition, Heartbeat
 from qme.contracts.tasks import Outcome, RetryPolicy, SentFile, Status, TaskRecord
-from qme.errors import Conflict, InvalidRequest, NotPermitted
+from qme.errors import Conflict, InvalidRequest, NotPermitted, QmeError
 from qme.executor.spool import SpoolBusy
 from qme.worker import work
 from qme.worker.spooled import is_reported
@@ -335,3 +335,13 @@ async def test_progress_survives_rights_that_were_away(lab: Lab) -> None:
         assert not (await lab.running(key)).ended
         await lab.cancel(key)
         await lab.ended(key)
+
+
+async def test_an_end_is_told_whatever_the_bus_says(lab: Lab) -> None:
+    """A refusal that nobody knows, as of a stream that is offline, is no reason to leave a record as it was."""
+    bus = FaultyBus(lab.server.connect(USER))
+    async with lab.worker(bus=bus):
+        key = await lab.submit("sh", "-c", "sleep 0.3; exit 4")
+        await lab.record(key, lambda record: record.claim)
+        bus.before = once("$KV.qme_tasks.", QmeError("the bus says: stream is offline (10194)"))
+        assert (await lab.ended(key)).data["returncode"] == 4

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from qme.contracts.tasks import Status
-from qme.errors import BusUnavailable, IllegalTransition, NotFound, NotPermitted
+from qme.errors import IllegalTransition, QmeError
 from qme.lifecycle import Progressed
 from qme.observe.logging import get_logger
 from qme.worker.clock import now
@@ -57,7 +57,7 @@ class Progress:
             event = Progressed(self._attempt, dict(self.data), self.status, self._reason, self._started)
             try:
                 await self._write(event)
-            except (BusUnavailable, NotFound, NotPermitted):  # rights too may come back
-                self._changed.set()
             except IllegalTransition as error:
                 log.warning("attempt.progress_refused", problem=error.message)
+            except QmeError:  # the bus is away, or says no for now; rights too may come back
+                self._changed.set()

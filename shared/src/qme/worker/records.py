@@ -18,7 +18,14 @@ from qme.bus.port import Bus
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Holder, Outcome, Status, TaskRecord, TaskSpec, event_headers
-from qme.errors import BusUnavailable, Conflict, NotFound, NotPermitted, RecordCorrupt
+from qme.errors import (
+    Conflict,
+    IllegalTransition,
+    InvalidRequest,
+    NotPermitted,
+    QmeError,
+    RecordCorrupt,
+)
 from qme.executor.attempts import AttemptDir
 from qme.executor.processes import boot_id
 from qme.lifecycle import Claimed, Event, Returned, advance
@@ -186,8 +193,10 @@ async def _surely(what: str, ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await ask()
-        except (BusUnavailable, NotFound, NotPermitted) as error:
-            # Rights too may come back: credentials are renewed while a task runs.
+        except (IllegalTransition, InvalidRequest):  # that no waiting mends
+            raise
+        except QmeError as error:
+            # Rights too may come back: credentials are renewed while a task runs. So may a stream that is offline.
             log.warning("record.bus_waits", asked=what, problem=error.message, seconds=pause)
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
