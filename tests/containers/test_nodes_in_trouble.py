@@ -68,7 +68,21 @@ def test_a_node_without_its_cluster_is_not_believed(
 
 
 def leaders(nodes: list[Node]) -> set[str]:
-    """Which nodes lead the records' stream, or everything's: cut off, such a one takes ten seconds to notice."""
-    streams = asyncio.run(ask_all(nodes[0]))
-    led = {stream["config"]["name"]: str(stream["cluster"]["leader"]) for stream in streams}
-    return {led["KV_qme_tasks"], led["KV_qme_users"]}
+    """Which nodes lead the records or the users: cut off, such a one takes ten seconds to notice.
+
+    Waits for those to be elected, as a node that has just joined again may have begun that.
+    """
+    led: set[str | None] = set()
+
+    def are_known() -> bool:
+        streams = asyncio.run(ask_all(nodes[0]))
+        led.clear()
+        led.update(
+            stream["cluster"].get("leader")
+            for stream in streams
+            if stream["config"]["name"] in ("KV_qme_tasks", "KV_qme_users")
+        )
+        return bool(led) and None not in led
+
+    until(are_known, 60)
+    return {str(name) for name in led}
