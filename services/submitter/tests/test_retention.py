@@ -76,6 +76,16 @@ async def _is_gone(world: World, uuid: str) -> bool:
     return all(uuid not in uuids for uuids in (await left(world)).values())
 
 
+async def test_odd_output_keeps_nothing_from_being_removed(world: World) -> None:
+    """A worker may write whatever it likes below its own pool, attempts that are no numbers too."""
+    one = await world.submitter()
+    old = await ended(world, one)
+    await world.bus.append("qme.logs.shell.default.odd.first.stdout", b"x")
+    await asyncio.sleep(KEEP)
+    assert await one.retention.apply() == 1
+    assert await _is_gone(world, old.uuid)
+
+
 @pytest.mark.parametrize("wrong", ["worker", "submitter"])
 async def test_one_clock_that_is_wrong_removes_nothing(world: World, wrong: str) -> None:
     """A worker in 1970, or a submitter in 2080, would else empty the bus."""
