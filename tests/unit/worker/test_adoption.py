@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.worker.lab import USER, FaultyBus, Lab, now, once, until
@@ -298,3 +299,17 @@ async def test_nothing_is_cleaned_before_all_is_taken_up(lab: Lab, monkeypatch: 
 
 async def _more(held: list[frozenset[Which]], count: int) -> bool:
     return len(held) > count
+
+
+@pytest.mark.parametrize("odd", [{"uid": "shell-no-uuid"}, {"attempt": 0}, {"pool": "other"}])
+async def test_an_odd_record_stops_no_worker(lab: Lab, odd: dict[str, Any]) -> None:
+    """Any worker of the pool may have written it; the others pass it over, and take up what is theirs."""
+    key = await lab.submit("true")
+    entry = await lab.entry(key)
+    await lab.records.update(str(key), entry.value.model_copy(update=odd), entry.revision)
+    mine = await lab.submit("true")
+    await lab.change(mine, Claimed(lab.spool.worker_id, "n", 1, now()))
+    await lab.bus.purge(subjects.TASKS, subjects.EVERY_QUEUE)
+    async with lab.worker():
+        assert (await lab.ended(mine)).outcome is Outcome.SUCCESS
+        assert (await lab.ended(await lab.submit("true"))).outcome is Outcome.SUCCESS

@@ -77,7 +77,7 @@ async def from_records(context: Context) -> AsyncIterator[Attempt]:
     Raises BusUnavailable and NotFound; may be repeated.
     """
     async for seen in context.records.tasks.scan(f"{context.executor.name}.{context.pool}.*"):
-        if not isinstance(seen, Entry):
+        if not isinstance(seen, Entry) or not context.records.is_about_its_key(seen):
             continue
         folder = context.spool.attempt(seen.value.uuid, seen.value.attempt)
         try:

@@ -155,6 +155,12 @@ class Records:
         """Read as `spec` does, for as long as it takes."""
         return await _surely("read", lambda: self.spec(key))
 
+    @staticmethod
+    def is_about_its_key(entry: RecordEntry) -> bool:
+        """Tell whether a record speaks for the task under whose key it stands; else nothing may come of it."""
+        record = entry.value
+        return str(record.key) == entry.key and subjects.is_uuid(record.uuid) and record.attempt >= 1
+
     def holds(self, record: TaskRecord, attempt: int) -> bool:
         """Tell whether a record gives this attempt to this worker."""
         claim = record.claim

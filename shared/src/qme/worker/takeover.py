@@ -91,7 +91,7 @@ class Watch:
     async def _take(self, key: str) -> tuple[RecordEntry, float] | None:
         context = self._context
         entry = await context.records.tasks.get(key, leader=True)
-        if entry is None or not self._may_take(entry.value):
+        if entry is None or not context.records.is_about_its_key(entry) or not self._may_take(entry.value):
             self._claims.pop(key, None)
             return None
         record = entry.value
