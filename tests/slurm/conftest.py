@@ -5,7 +5,7 @@ CI (root's conftest.py).
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -27,9 +27,13 @@ PartitionName=down Nodes=n1 State=DOWN"""
 
 
 @contextmanager
-def cluster(paths: pytest.TempPathFactory, **variables: str) -> Iterator[Cluster]:
-    """Have a Slurm, ended with everything in it."""
+def cluster(
+    paths: pytest.TempPathFactory, files: Mapping[str, str] | None = None, **variables: str
+) -> Iterator[Cluster]:
+    """Have a Slurm, ended with everything in it; `files` stand beside its slurm.conf."""
     made = Cluster(paths.mktemp("slurm"), paths.mktemp("work"), **variables)
+    for name, text in (files or {}).items():
+        (made.directory / name).write_text(text)
     try:
         made.up()
     except SlurmMissing as missing:

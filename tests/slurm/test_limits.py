@@ -1,5 +1,5 @@
-"""Limits that a cluster really enforces: a job's memory, how many jobs a user submits, how many Slurm holds at all. On
-a Slurm of their own; `make soak`.
+"""Limits that a cluster really enforces: a job's memory, how many jobs a user submits, how many Slurm holds at all,
+what a site's own plug-in refuses. On a Slurm of their own; `make soak`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,27 @@ MOST = 8
 EXTRA = f"""MessageTimeout=4
 MinJobAge=5
 MaxJobCount={MOST}
-AccountingStorageEnforce=limits"""
+AccountingStorageEnforce=limits
+JobSubmitPlugins=lua"""
+PLUG_IN = """
+function slurm_job_submit(job, partitions, uid)
+    if job.name == "greedy" then
+        slurm.log_user("the site wants no greedy jobs")
+        return slurm.ERROR
+    end
+    return slurm.SUCCESS
+end
+function slurm_job_modify(job, record, partitions, uid)
+    return slurm.SUCCESS
+end
+"""
 
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A Slurm with limits; who is in no account may submit nothing there."""
-    with cluster(tmp_path_factory, SLURM_LAB_EXTRA=EXTRA, SLURM_LAB_MEMORY="cgroup") as slurm:
+    variables = {"SLURM_LAB_EXTRA": EXTRA, "SLURM_LAB_MEMORY": "cgroup"}
+    with cluster(tmp_path_factory, {"job_submit.lua": PLUG_IN}, **variables) as slurm:
         for words in (["account", "all"], ["user", getpass.getuser(), "account=all"]):
             slurm.run(["sacctmgr", "-i", "add", *words])
         yield slurm
@@ -99,3 +113,13 @@ async def test_as_many_jobs_as_a_user_may_submit(workers: Workers) -> None:
             await accepted(workers, key)
     finally:
         slurm.ok(["sacctmgr", "-i", "modify", "qos", "normal", "set", "MaxSubmitJobsPerUser=-1"])
+
+
+async def test_what_a_plug_in_refuses(workers: Workers) -> None:
+    """Its words are in no list of ours; the task ends with them once they were said twice, and there is no job."""
+    key = await workers.submit("-J", "greedy", "--wrap", "true")
+    async with workers.worker():
+        (record,) = await workers.ended([key])
+    assert record.outcome is Outcome.SUBMIT_FAILED
+    assert record.reason == "the site wants no greedy jobs; Batch job submission failed: Unspecified error"
+    assert workers.jobs(key) == []

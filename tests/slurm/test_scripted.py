@@ -33,6 +33,7 @@ QUICK: dict[str, float] = {
 
 #: tasks that meet a limit
 MANY = 6
+PLUG_IN = "your budget is used up\nsbatch: error: Batch job submission failed: Unspecified error"
 LIMIT = (
     "QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy "
     "(job submit limit, user's size and/or time limits)"
@@ -140,6 +141,15 @@ async def test_not_taken_and_timed_out(site: Site, lab: Lab, working: Working):
     assert record.outcome is Outcome.SUCCESS
     assert (slurm.called("sbatch"), len(slurm.jobs())) == (2, 1)
     assert slurm.called("sacct") >= 2
+
+
+async def test_a_sites_own_refusal(site: Site, lab: Lab, working: Working):
+    """What is not known to be a refusal is one when it is said again, and there was surely no job both times."""
+    slurm = site(sbatch_fails=PLUG_IN)
+    _, record = await ended(lab, working)
+    assert (record.outcome, record.data["returncode"]) == (Outcome.SUBMIT_FAILED, 1)
+    assert record.reason == "your budget is used up; Batch job submission failed: Unspecified error"
+    assert (slurm.called("sbatch"), len(slurm.jobs())) == (2, 0)
 
 
 async def test_many_that_meet_a_limit(site: Site, lab: Lab, working: Working):

@@ -106,6 +106,33 @@ def test_what_is_not_known_is_unclear(stderr: str, returncode: int | None, verdi
     assert found.verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("stderr", "returncode", "unknown"),
+    [
+        (
+            f"sbatch: error: no budget\n{FAILED}Unspecified error\n",
+            1,
+            "Batch job submission failed: Unspecified error",
+        ),
+        ("sbatch: error: no budget\n", 1, "no budget"),
+        (f"{FAILED}Socket timed out on send/recv operation\n", 1, None),
+        (f"{FAILED}Unable to contact slurm controller (receive failure)\n", 1, None),
+        (f"{FAILED}Zero Bytes were transmitted or received\n", 1, None),
+        (f"{FAILED}Connection reset by peer\n", 1, None),
+        (f"{FAILED}Invalid qos specification\n", 1, None),
+        ("sbatch: error: no budget\n", None, None),
+        ("", 1, None),
+    ],
+)
+def test_a_sites_own_sentence_is_told_from_a_bad_line(
+    stderr: str, returncode: int | None, unknown: str | None
+):
+    """Only the former is a refusal when it comes again."""
+    found = answers.read("", stderr, returncode)
+    assert isinstance(found, Failed)
+    assert found.unknown == unknown
+
+
 def test_the_reason_is_sbatchs_own_words_in_one_line():
     """All lines are kept, without the program's name."""
     found = answers.read(

@@ -37,6 +37,9 @@ class Failed:
     verdict: Verdict
     #: sbatch's own words in one line, without its name in front
     reason: str
+    #: unclear only because this sentence is not known here, as one of a site's plug-in: where there is surely no job,
+    #: and it is said again, it is a refusal
+    unknown: str | None = None
 
 
 _PARSABLE = re.compile(r"(\d+)(?:;(\S+))?")
@@ -115,6 +118,11 @@ _OPTION_ERROR = 255
 _NOBODY_THERE = re.compile(
     r"establish a configuration source|Munge encode failed|problem talking to the database"
 )
+#: the way to the controller has failed, which says nothing about the job
+_ON_THE_WAY = re.compile(
+    r"timed out|timeout|failure|[Cc]onnection|Connect|Zero Bytes|Insane message|Header lengths|[Tt]ransport"
+    r"|Unexpected message|Protocol|No route|unreachable|[Tt]ry again|[Tt]emporar"
+)
 
 
 def read(stdout: str, stderr: str, returncode: int | None) -> Accepted | Failed:
@@ -131,11 +139,17 @@ def read(stdout: str, stderr: str, returncode: int | None) -> Accepted | Failed:
         return Failed(Verdict.UNCLEAR, reason)
     for line in reversed(lines):
         if line.startswith(_SUBMISSION):
-            return Failed(_controller(line.removeprefix(_SUBMISSION), lines), reason)
+            verdict = _controller(line.removeprefix(_SUBMISSION), lines)
+            return Failed(verdict, reason, _unknown(verdict, line))
     if any(_NOBODY_THERE.search(line) for line in lines):
         return Failed(Verdict.LATER, reason)
     refused = returncode == _OPTION_ERROR or any(_OWN_WORDS.search(line) for line in lines)
-    return Failed(Verdict.REFUSED if refused else Verdict.UNCLEAR, reason)
+    verdict = Verdict.REFUSED if refused else Verdict.UNCLEAR
+    return Failed(verdict, reason, _unknown(verdict, lines[-1]) if lines else None)
+
+
+def _unknown(verdict: Verdict, line: str) -> str | None:
+    return line if verdict is Verdict.UNCLEAR and not _ON_THE_WAY.search(line) else None
 
 
 def _job(stdout: str) -> Accepted | None:

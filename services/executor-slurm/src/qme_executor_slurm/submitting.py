@@ -55,6 +55,8 @@ class Submitter:
         pause = self._settings.retry_first
         calls = others_calls(task) if journal.untouched else journal.open
         orphaned = calls is not None
+        last: Failed | None = None
+        refusal: str | None = None
         while journal.submitted is None:
             if calls is not None:
                 refused = await self._settle(task, journal, calls, orphaned=orphaned)
@@ -62,6 +64,8 @@ class Submitter:
                 orphaned = False
                 if refused is not None:
                     return refused
+                if refusal and journal.submitted is None:
+                    return self._refusal(refusal, task)
                 continue
             call = await ready(task, prepare_call)
             await task.update(pwd=str(call.place.cwd), script=call.script and str(call.script))
@@ -76,6 +80,8 @@ class Submitter:
             if isinstance(answer, Accepted):
                 self._let_through()
                 break
+            again = last and answer.unknown and answer.unknown == last.unknown
+            refusal, last = answer.reason if again else None, answer
             if answer.verdict is Verdict.REFUSED:
                 return self._refusal(answer.reason, task)
             if answer.verdict is Verdict.LATER:
