@@ -189,6 +189,11 @@ def costs(here: Place, pending: Sequence[int]) -> None:
         row(f"{jobs}", f"{rss:.0f}", f"{spent:.1f}", f"{made['squeue']}", f"{made.total()}")
 
 
+def load(when: str) -> None:
+    """Say how busy the machine is, which a fresh Python feels more than sbatch does."""
+    print(f"{when}: {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}", flush=True)
+
+
 def cpu(process: int) -> float:
     """Give the seconds that a process has spent, those of its ended children included."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
@@ -204,9 +209,11 @@ def main() -> int:
     """Run all of it."""
     pending = int(sys.argv[1]) if len(sys.argv) > 1 else PENDING
     with place() as here:
+        load("before")
         one_by_one(here)
         many(here, MANY)
         costs(here, (0, 1, pending))
+        load("after")
     return 0
 
 
