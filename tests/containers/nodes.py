@@ -73,6 +73,13 @@ class Node:
             if _network(network).name not in joined:
                 network.connect(self._container.id, [self.name] if network is self._mesh else None)
 
+    def led_since(self) -> str:
+        """When it was last elected to lead the whole cluster, in words that sort; none when it never was."""
+        lines = self._container.logs().decode().splitlines()
+        return max(
+            (line for line in lines if "Self is new JetStream cluster metadata leader" in line), default=""
+        )
+
     def log(self) -> str:
         """Its last words."""
         return str(self._container.logs(tail=15).decode())

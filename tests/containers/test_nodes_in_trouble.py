@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nats
 import pytest
 from tests.cluster.everyday import PATIENCE, Counting
-from tests.cluster.nodes import ask_all
+from tests.cluster.nodes import USERS, ask_all
 from tests.cluster.site import Site
 from tests.integration.stack import until
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(300)]
 
+#: what a node that is cut off may not lead: for ten seconds it would answer reads with what it knew
+READ = ("KV_qme_tasks", "KV_qme_users")
 #: exit code of a command that could not reach a bus that it believes
 UNREACHABLE = 5
 
@@ -53,8 +56,13 @@ def test_work_goes_on_without_a_node(
 def test_a_node_without_its_cluster_is_not_believed(
     site: Site, nodes: list[Node], creds: Path, tmp_path: Path
 ) -> None:
-    """Cut off from the others, it takes connections and answers reads; who may choose leaves it, who can't, says so."""
-    cut = next(node for node in nodes if node.name not in leaders(nodes))
+    """Cut off from the others, it takes connections and answers reads; who may choose leaves it, who can't, says so.
+
+    It led the whole cluster, and says for up to twenty seconds that it still does.
+    """
+    cut = max(nodes, key=lambda node: node.led_since())
+    assert cut.led_since()
+    until(lambda: leads_none(cut, nodes), 60)
     with nothing_lost(site, tmp_path):
         cut.separate()
     uid = site.ok("submit", "echo", "unknown to it", timeout=PATIENCE).strip()
@@ -67,22 +75,24 @@ def test_a_node_without_its_cluster_is_not_believed(
     assert site.ok("logs", uid, timeout=PATIENCE) == "unknown to it\n"
 
 
-def leaders(nodes: list[Node]) -> set[str]:
-    """Which nodes lead the records or the users: cut off, such a one takes ten seconds to notice.
+def leads_none(node: Node, nodes: list[Node]) -> bool:
+    """Whether others lead all that is read there; those that it leads are given up.
 
-    Waits for those to be elected, as a node that has just joined again may have begun that.
+    False while they are elected, as a node that has just joined again may have begun that.
     """
-    led: set[str | None] = set()
+    streams = asyncio.run(ask_all(nodes[0]))
+    led = {
+        stream["config"]["name"]: stream["cluster"].get("leader")
+        for stream in streams
+        if stream["config"]["name"] in READ
+    }
+    asyncio.run(give_up(node, [stream for stream, leader in led.items() if leader == node.name]))
+    return len(led) == len(READ) and not {None, node.name} & set(led.values())
 
-    def are_known() -> bool:
-        streams = asyncio.run(ask_all(nodes[0]))
-        led.clear()
-        led.update(
-            stream["cluster"].get("leader")
-            for stream in streams
-            if stream["config"]["name"] in ("KV_qme_tasks", "KV_qme_users")
-        )
-        return bool(led) and None not in led
 
-    until(are_known, 60)
-    return {str(name) for name in led}
+async def give_up(node: Node, streams: list[str]) -> None:
+    """Have these streams led by others."""
+    connection = await nats.connect(node.url, user="site", password=USERS["site"])
+    for stream in streams:
+        await connection.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", timeout=10)
+    await connection.close()

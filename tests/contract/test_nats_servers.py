@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.contract.conftest import open_nats, soon, until
 
 from qme.bus.jetstream import JetStreamBus
 from qme.bus.jetstream_client import OneConnection, others_first
+from qme.bus.jetstream_doubt import is_sign_of_life
 from qme.bus.topology import StreamSpec
 from qme.testing.fixtures import own_nats_server  # noqa: F401 - a fixture
 from qme.testing.nats import PASSWORD, USER, NatsServer
@@ -59,6 +61,36 @@ def test_a_server_that_was_left_is_the_last_choice(shunned: str):
         "nats://c:4222",
         shunned,
     ]
+
+
+def stream_of(leader: str | None, *heard: float) -> dict[str, object]:
+    """What a node of a cluster says about a stream; `heard` are seconds since it has heard of each other replica."""
+    replicas = [
+        {"name": f"n{number}", "current": True, "active": int(seconds * 1e9)}
+        for number, seconds in enumerate(heard, 2)
+    ]
+    return {"cluster": {"name": "qme", "leader": leader, "replicas": replicas}}
+
+
+@pytest.mark.parametrize(
+    ("said", "sign"),
+    [
+        ({"config": {}}, True),  # one server
+        (stream_of("n1", 0.3, 0.9), True),
+        (stream_of("n1", 0.3, 60), True),  # the other one is away
+        (stream_of("n1"), True),  # one replica
+        (stream_of("n1", 0.3, 0.9, 60, 60), True),
+        (stream_of("n1", 0.3, 60, 60, 60), False),
+        (stream_of("n1", 6, 60), False),  # it led as it was cut off
+        (stream_of(None, 0, 0), False),
+        ({"error": {"code": 404, "err_code": 10059}}, True),  # a bus that no submitter has seen
+        ({"error": {"code": 503, "err_code": 10008}}, False),
+        (None, False),
+    ],
+)
+def test_a_server_is_well_that_hears_from_enough_others(said: object, sign: bool):
+    """Its word alone is not enough: cut off, it believes for a while that it still leads."""
+    assert is_sign_of_life(b"" if said is None else json.dumps(said).encode()) is sign
 
 
 async def test_a_server_that_says_nothing_delays_no_connection(nats_server: NatsServer):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import pytest
 from tests.unit.client.scene import USER, Scene
 
+from qme.bus.memory import MemoryBus
 from qme.bus.port import Request
 from qme.client import Options
 from qme.contracts.messages import MatchReply, Result, Results, SubmitRequest, Target
 from qme.contracts.subjects import api_subject, keyed_uuid
-from qme.errors import BusUnavailable, NoExecutorMatches, NotPermitted, QmeError, to_wire
+from qme.errors import BusUnavailable, NoExecutorMatches, NotFound, NotPermitted, QmeError, to_wire
 
 Answer = Callable[[Request], bytes]
 
@@ -84,6 +86,47 @@ async def test_a_submitter_that_is_just_coming_up_is_waited_for(stage: Scene) ->
     await asyncio.sleep(0.15)
     async with stage.bus.serve("office", {api_subject("*", "submit"): Office(accept)}):
         assert (await submitting).uuid
+
+
+async def test_a_submitter_is_waited_for_after_an_answer_was(
+    stage: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was lost with one that the bus believed in takes nothing from the time that another has to come up."""
+    never = asyncio.Event()
+    ask = MemoryBus.request
+    missed: list[type[QmeError]] = []
+
+    async def silent(request: Request) -> bytes:
+        await never.wait()
+        return accept(request)
+
+    async with AsyncExitStack() as serving:
+
+        async def request(
+            bus: MemoryBus,
+            subject: str,
+            data: bytes,
+            *,
+            timeout: float,
+            headers: Mapping[str, str] | None = None,
+        ) -> bytes:
+            try:
+                return await ask(bus, subject, data, timeout=timeout, headers=headers)
+            except BusUnavailable:  # it is gone, and now that is known
+                missed.append(BusUnavailable)
+                never.set()
+                await serving.aclose()
+                raise
+            except NotFound:
+                missed.append(NotFound)
+                office = {api_subject("*", "submit"): Office(accept)}
+                await serving.enter_async_context(stage.bus.serve("office", office))
+                raise
+
+        await serving.enter_async_context(stage.bus.serve("office", {api_subject("*", "submit"): silent}))
+        monkeypatch.setattr(MemoryBus, "request", request)
+        assert (await stage.client.submit("true")).uuid
+    assert missed == [BusUnavailable, NotFound]
 
 
 async def test_nobody_there_is_said_after_a_while(stage: Scene) -> None:

@@ -7,9 +7,11 @@ one server only, nothing is doubted.
 from __future__ import annotations
 
 import asyncio
+import json
 
 from qme.bus.jetstream_link import Link
 from qme.bus.jetstream_parts import Unanswered
+from qme.contracts import rights, subjects
 from qme.errors import BusUnavailable, NotPermitted
 
 #: seconds without an answer after which whoever waits for one may doubt
@@ -18,6 +20,10 @@ PATIENCE = 3.0
 _ANSWER = 2.0
 #: seconds until another one is left: while a leader is elected no server gives a sign, and going round helps nobody
 _TRUST = 9.0
+#: seconds since a leader has heard from a follower, which it does each second, after which it hears no more from it
+_SILENCE = 5.0
+#: who leads the records: everybody may ask for that
+_QUESTION = rights.size(subjects.bucket_stream(subjects.BUCKET_TASKS))
 
 
 class Doubt:
@@ -47,9 +53,28 @@ class Doubt:
 
     async def _has_life(self) -> bool:
         try:
-            answer = await self._link.ask("$JS.API.INFO", timeout=_ANSWER)
+            answer = await self._link.ask(_QUESTION, timeout=_ANSWER)
         except NotPermitted:  # then it can't be known
             return True
         except (Unanswered, BusUnavailable):
             return False
-        return bool(answer.data) and b'"error"' not in answer.data
+        return is_sign_of_life(answer.data)
+
+
+def is_sign_of_life(answer: bytes) -> bool:
+    """Tell whether who answered so about a stream is in touch with those who decide.
+
+    The leader of the whole cluster says for up to twenty seconds that all is well after it was cut off, so more than
+    a word is asked for: a leader of the stream, and one that hears from enough others. A single server has neither.
+    """
+    said = json.loads(answer or b'{"error": {}}')
+    if "error" in said:
+        return (
+            said["error"].get("code") == 404
+        )  # there is no such stream, which a cluster's leader alone can say
+    cluster = said.get("cluster")
+    if not cluster:
+        return True
+    others = cluster.get("replicas") or []
+    heard = [one for one in others if not one.get("offline") and one["active"] < _SILENCE * 1e9]
+    return bool(cluster.get("leader")) and len(heard) >= (len(others) + 1) // 2

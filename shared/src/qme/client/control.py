@@ -149,17 +149,20 @@ class Control:
         clock = asyncio.get_running_loop().time
         begin, pause = clock(), _FIRST_PAUSE
         patience = self._settings.request_timeout
+        limit = min(patience, self._settings.publish_retry)
+        unserved: float | None = None  # since when the bus knows nobody who serves it
         while True:
             try:
-                # Two tries fit, so that an answer lost with a dying submitter costs half of the patience.
+                # Three tries fit: one may be lost with a dying submitter, one on a line that the bus still believes in.
                 left = begin + patience - clock()
-                patient = min(patience / 2, left)
+                patient = min(patience / 3, left)
                 return await self._bus.request(subject, data, timeout=patient, headers=self._headers)
             except NotFound as error:
-                limit = min(patience, self._settings.publish_retry)
-                if clock() + pause >= begin + limit:
+                unserved = unserved or clock()
+                if clock() + pause >= min(unserved + limit, begin + patience):
                     raise _unserved(limit) from error
             except BusUnavailable:
+                unserved = None
                 if clock() + pause >= begin + patience:
                     raise
             await asyncio.sleep(pause)
