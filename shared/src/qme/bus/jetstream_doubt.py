@@ -69,9 +69,8 @@ def is_sign_of_life(answer: bytes) -> bool:
     """
     said = json.loads(answer or b'{"error": {}}')
     if "error" in said:
-        return (
-            said["error"].get("code") == 404
-        )  # there is no such stream, which a cluster's leader alone can say
+        # There is no such stream: what only the leader of a whole cluster can say.
+        return bool(said["error"].get("code") == 404)
     cluster = said.get("cluster")
     if not cluster:
         return True
