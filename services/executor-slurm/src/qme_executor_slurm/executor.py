@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from qme.contracts.tasks import Outcome, Status
 from qme.executor import Check, Executor, Result, Task
 from qme.observe.logging import get_logger
-from qme_executor_slurm import checks, exports
+from qme_executor_slurm import checks, exports, history
 from qme_executor_slurm.actions import SlurmActions
 from qme_executor_slurm.cancelling import Cancelling
 from qme_executor_slurm.commands import NoAnswer, Slurm
@@ -43,6 +43,7 @@ class Following:
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()
         self.job: Submitted | None = None
+        self.states: history.States = []
 
 
 class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
@@ -108,7 +109,8 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
             await task.update(jobid=str(found.job), cluster=found.clusters, submission=submission)
             if task.cancelled:
                 await self.cancel(task)
-            return await self._follow(task, journal, resumed=resumed)
+            following.states = history.read(task.record.data.get("states"))
+            return await self._follow(task, journal, following, resumed=resumed)
         finally:
             del self._under_way[which]
 
@@ -130,7 +132,7 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
             return
         self._poller.hurry()
 
-    async def _follow(self, task: Task, journal: Journal, *, resumed: bool) -> Result:
+    async def _follow(self, task: Task, journal: Journal, following: Following, *, resumed: bool) -> Result:
         known = journal.submitted
         assert known  # noqa: S101 -- submitted before this
         job = known.followed((task.spec.uuid, task.number))
@@ -138,13 +140,14 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
         try:
             async with AsyncExitStack() as output:
                 await self._locate(task, journal)
-                ending, timed_out = await self._until_ended(task, watch, journal, output)
+                ending, timed_out = await self._until_ended(task, watch, journal, following, output)
         finally:
             self._poller.discard(watch)
-        return _result(task, watch.job, ending, timed_out=timed_out)
+        states = history.after(following.states, watch.job, datetime.now(UTC))
+        return _result(task, watch.job, ending, states, timed_out=timed_out)
 
     async def _until_ended(
-        self, task: Task, watch: Watch, journal: Journal, output: AsyncExitStack
+        self, task: Task, watch: Watch, journal: Journal, following: Following, output: AsyncExitStack
     ) -> tuple[Ending, bool]:
         """Show how the job stands until it has ended; whether we ended it for its time."""
         shows = timed_out = False
@@ -158,7 +161,9 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
                     shows = True
                     await self._show(task, job, journal, output)
                 why = exports.reason(job, watch.trouble)
-                await task.update(status=job.status, reason=why, **exports.exported(job))
+                following.states = history.after(following.states, job, datetime.now(UTC))
+                data = {**exports.exported(job), "states": following.states}
+                await task.update(status=job.status, reason=why, **data)
             elif watch.trouble:
                 await task.update(reason=exports.reason(job, watch.trouble))
             left = _seconds_left(task, job)
@@ -207,9 +212,9 @@ def _seconds_left(task: Task, job: Job) -> float | None:
     return (job.started + timedelta(seconds=task.spec.timeout) - datetime.now(UTC)).total_seconds()
 
 
-def _result(task: Task, job: Job, ending: Ending, *, timed_out: bool) -> Result:
+def _result(task: Task, job: Job, ending: Ending, states: history.States, *, timed_out: bool) -> Result:
     """Word the end of the attempt."""
-    data = {**exports.exported(job), "fault": ending.fault}
+    data = {**exports.exported(job), "states": states, "fault": ending.fault}
     times = {"started": job.started, "finished": job.ended}
     outcome: Outcome | None = ending.outcome
     code, reason = ending.returncode, ending.reason

@@ -9,9 +9,7 @@ from qme.contracts import elements
 from qme.contracts.elements import Element
 from qme.contracts.tasks import Status
 from qme_executor_slurm.jobs import Job, Part
-
-#: reasons that are none
-_NO_REASON = frozenset({"None", ""})
+from qme_executor_slurm.states import NO_REASON
 
 
 def exported(job: Job) -> dict[str, Any]:
@@ -40,7 +38,7 @@ def reason(job: Job, trouble: str | None) -> str:
     if job.status is not Status.QUEUED or not waiting:
         return ""
     part = waiting[0]
-    why = part.reason if part.reason and part.reason not in _NO_REASON else part.state
+    why = part.reason if part.reason and part.reason not in NO_REASON else part.state
     return f"in Slurm's queue: {why}" + (" (held)" if part.held else "")
 
 

@@ -99,6 +99,9 @@ HELD_REASONS = frozenset(
     }
 )  # fmt: skip
 
+#: what Slurm shows where there is no reason
+NO_REASON = frozenset({"None", ""})
+
 #: what Slurm puts in a signal's place when it could not open the output file, or enter the working directory
 _NO_OUTPUT_FILE = 53
 _FIXED_CODES = {Outcome.TIMEOUT: 124, Outcome.OUT_OF_MEMORY: 137}
