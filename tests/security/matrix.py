@@ -54,7 +54,7 @@ def _operations() -> Iterator[Operation]:
     yield says("the same under another's name", "qme.api.bob.cancel")
     yield says("cancel, rerun, clear others' tasks", "qme.admin.{me}.cancel")
     yield says("the same under another's name, as an operator", "qme.admin.bob.cancel")
-    yield says("approve and forget executors", "qme.admin.{me}.approve")
+    yield says("approve, forget, pause and resume executors", "qme.admin.{me}.pause")
     yield says("ask a worker for an action", "qme.action.{me}.shell.lab.w1")
     yield says("the same under another's name, to a worker", "qme.action.bob.shell.lab.w1")
     yield says("ask a worker as an operator", "qme.admin.{me}.action.shell.lab.w1")
@@ -76,6 +76,15 @@ def _operations() -> Iterator[Operation]:
         yield says(
             f"approve an executor of {whose} by hand",
             bucket_subject("qme_executors", f"ok.{executor}.{pool}"),
+        )
+        yield says(
+            f"pause an executor of {whose} by hand",
+            bucket_subject("qme_executors", f"pause.{executor}.{pool}"),
+        )
+        yield says(
+            f"see whether an executor of {whose} is paused",
+            f"{rights.pages('KV_qme_executors')}.{bucket_subject('qme_executors', f'pause.{executor}.{pool}')}",
+            b"",
         )
         yield says(
             f"give signs of life in {whose}", bucket_subject("qme_executors", f"hb.{executor}.{pool}.w1")

@@ -12,6 +12,7 @@ import pytest
 
 from qme.bus.port import Bus
 from qme.bus.port import Request as Incoming
+from qme.client.executors import pauses
 from qme.contracts import subjects
 from qme.contracts.messages import (
     HEADER_BEHALF,
@@ -20,6 +21,7 @@ from qme.contracts.messages import (
     ExecutorRequest,
     MatchReply,
     MatchRequest,
+    PauseExecutor,
     Request,
     RerunTasks,
     Results,
@@ -216,6 +218,36 @@ async def test_an_operator_approves_and_forgets(world: World, served: Submitter)
     ):
         delivery = await anext(queue)
     assert delivery.message.subject.endswith(again.uuid)
+
+
+async def test_an_operator_pauses_and_resumes(world: World, served: Submitter) -> None:
+    """Who submits meanwhile is told why it waits; the word stands on the bus until it is taken back, and is audited."""
+    ann, op = await world.connect("ann"), await world.connect("op")
+    await world.beat("shell", "default", "w")
+    asked = PauseExecutor(**frame(), executor="shell", reason="new disks")
+    await ask(op, "pause", asked, admin=True)
+    (told,) = (await submitted(ann, submission("true"))).results
+    assert told.note == "shell (pool default) is paused by op: new disks; the task waits"
+    await ask(op, "drain", asked.model_copy(update={"reason": "moving"}), admin=True)
+    (known,) = await pauses(world.bus, "shell", "default")
+    assert (known.reason, known.by, known.drain) == ("moving", "op", True)
+    for _ in range(2):
+        await ask(op, "resume", ExecutorRequest(**frame(), executor="shell"), admin=True)
+    assert await pauses(world.bus) == []
+    (told,) = (await submitted(ann, submission("true"))).results
+    assert told.note is None
+    with pytest.raises(Exception, match="a pause needs a reason"):
+        await ask(op, "pause", asked.model_copy(update={"reason": " "}), admin=True)
+    await served.audit.flush()
+    trail = [
+        json.loads(message.data)
+        async for message in world.bus.read(subjects.EVENTS, subjects.request_event("*", "op"))
+    ]
+    assert [(one["verb"], one["reason"]) for one in trail][:3] == [
+        ("pause", "new disks"),
+        ("drain", "moving"),
+        ("resume", None),
+    ]
 
 
 @pytest.mark.parametrize(

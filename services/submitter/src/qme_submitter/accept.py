@@ -29,6 +29,7 @@ from qme.lifecycle import Released, advance, new_record
 from qme.observe.logging import get_logger
 from qme_submitter import checks
 from qme_submitter.buckets import Buckets
+from qme_submitter.offers import shown
 from qme_submitter.registry import Registry
 from qme_submitter.room import Room
 from qme_submitter.routing import Decision
@@ -153,8 +154,13 @@ class Acceptor:
         return record
 
     def _note(self, record: TaskRecord) -> str | None:
-        """Tell who submits that nobody is there to take the task just now."""
-        if not record.due or self.registry.online()[record.executor, record.pool]:
+        """Tell who submits that nobody takes the task just now."""
+        if not record.due:
+            return None
+        place = record.executor, record.pool
+        if (pause := self.registry.pause(*place)) is not None:
+            return f"{record.executor} (pool {shown(record.pool)}) is {pause.sentence}; the task waits"
+        if self.registry.online()[place]:
             return None
         return f"no worker of {record.executor} (pool {record.pool}) is alive; the task waits for one"
 

@@ -1,19 +1,22 @@
-"""What only operators do: forget an executor, approve its definition. No subscriptions, and no check of who asks."""
+"""What only operators do: forget, approve, pause and resume executors. No subscriptions, and no check of who asks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from qme.bus.kv import Bucket, Entry
+from qme.bus.kv import Bucket, Entry, Removed
 from qme.contracts import subjects
-from qme.contracts.executors import Approval, Definition
-from qme.contracts.messages import ExecutorRequest
-from qme.contracts.subjects import approval_key, definition_key, token
+from qme.contracts.executors import Approval, Definition, Pause
+from qme.contracts.messages import ExecutorRequest, PauseExecutor
+from qme.contracts.subjects import approval_key, definition_key, pause_key, token
 from qme.errors import InvalidRequest, NoExecutorMatches
 from qme_submitter.buckets import Buckets
 from qme_submitter.offers import shown
 from qme_submitter.patterns import problem
 from qme_submitter.registry import Place, Registry
+
+#: characters of the reason for a pause
+LONGEST_REASON = 500
 
 
 @dataclass
@@ -24,10 +27,12 @@ class Admin:
     registry: Registry
     _definitions: Bucket[Definition] = field(init=False)
     _approvals: Bucket[Approval] = field(init=False)
+    _pauses: Bucket[Pause] = field(init=False)
 
     def __post_init__(self) -> None:
         self._definitions = Bucket(self.buckets.bus, subjects.BUCKET_EXECUTORS, Definition)
         self._approvals = Bucket(self.buckets.bus, subjects.BUCKET_EXECUTORS, Approval)
+        self._pauses = Bucket(self.buckets.bus, subjects.BUCKET_EXECUTORS, Pause)
 
     async def forget(self, request: ExecutorRequest) -> None:
         """Remove a definition, its approval and its consumer; refused while a worker lives or a task waits or runs."""
@@ -48,6 +53,7 @@ class Admin:
         for bucket, key in (
             (self._definitions, definition_key(executor, pool)),
             (self._approvals, approval_key(executor, pool)),
+            (self._pauses, pause_key(executor, pool)),
         ):
             entry = await bucket.look(key, leader=True)
             if entry is not None:
@@ -79,6 +85,26 @@ class Admin:
             at=self.buckets.clock(),
         )
         await self._approvals.put(approval_key(executor, pool), approval)
+        await self.registry.refresh()
+
+    async def pause(self, request: PauseExecutor, by: str, *, drain: bool) -> None:
+        """Have the workers of an executor in a pool take nothing new; a later word replaces an earlier one."""
+        reason = request.reason.strip()
+        if not reason or len(reason) > LONGEST_REASON or not reason.isprintable():
+            raise InvalidRequest(
+                f"a pause needs a reason for those who wait: one line of at most {LONGEST_REASON} characters"
+            )
+        executor, pool = await self._place(request)
+        word = Pause(executor=executor, pool=pool, reason=reason, by=by, at=self.buckets.clock(), drain=drain)
+        await self._pauses.put(pause_key(executor, pool), word)
+        await self.registry.refresh()
+
+    async def resume(self, request: ExecutorRequest) -> None:
+        """Take a pause back; nothing where there is none."""
+        executor, pool = await self._place(request)
+        entry = await self._pauses.look(pause_key(executor, pool), leader=True)
+        if entry is not None and not isinstance(entry, Removed):
+            await self._pauses.delete(pause_key(executor, pool), entry.revision)
         await self.registry.refresh()
 
     async def _place(self, request: ExecutorRequest) -> Place:

@@ -41,6 +41,7 @@ class Audit:
             client=request.client,
             executor=getattr(request, "executor", None),
             pool=getattr(request, "pool", None),
+            reason=getattr(request, "reason", None),
             done=tuple(one.taskid or one.uuid for one in each if one.error is None),
             refused={one.uuid: one.error["code"] for one in each if one.error},
         )

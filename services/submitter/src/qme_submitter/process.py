@@ -65,7 +65,7 @@ class Submitter:
         self._bus = bus
         self._settings = settings
         self.metrics_registry = CollectorRegistry()
-        metrics = SubmitterMetrics(self.metrics_registry, (*VERBS, *ADMIN_VERBS[-2:]))
+        metrics = SubmitterMetrics(self.metrics_registry, tuple(dict.fromkeys((*VERBS, *ADMIN_VERBS))))
         self.buckets = Buckets(bus, clock)
         self.registry = Registry(
             bus, topology.streams(settings), full_after=FULL_LOOKS * settings.janitor_interval

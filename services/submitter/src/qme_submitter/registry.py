@@ -22,7 +22,7 @@ from qme.bus import kv, topology
 from qme.bus.port import Bus, Message
 from qme.bus.topology import StreamSpec
 from qme.contracts import subjects
-from qme.contracts.executors import Approval, Definition, Heartbeat
+from qme.contracts.executors import Approval, Definition, Heartbeat, Pause
 from qme.errors import QmeError
 from qme.observe.logging import get_logger
 from qme_submitter.routing import Routes
@@ -48,6 +48,7 @@ class _Mirror:
     last: int = 0
     definitions: dict[Place, Definition] = field(default_factory=dict)
     approvals: dict[Place, Approval] = field(default_factory=dict)
+    pauses: dict[Place, Pause] = field(default_factory=dict)
     #: the last heartbeat of a worker, and when it was written, as `time.monotonic`
     beats: dict[tuple[str, str, str], tuple[Heartbeat, float]] = field(default_factory=dict)
     routes_changed: bool = True
@@ -66,6 +67,12 @@ class _Mirror:
                 self._set(self.definitions, (executor, pool), definition)
             case "ok", [executor, pool]:
                 self._set(self.approvals, (executor, pool), None if gone else _read(Approval, message))
+            case "pause", [executor, pool]:
+                pause = None if gone else _read(Pause, message)
+                if pause is None:
+                    self.pauses.pop((executor, pool), None)
+                else:
+                    self.pauses[executor, pool] = pause
             case "hb", [executor, pool, worker]:
                 beat = None if gone else _read(Heartbeat, message)
                 if beat is None:
@@ -125,6 +132,10 @@ class Registry:
             for (executor, pool, _), (beat, at) in self._mirror.beats.items()
             if now - at <= beat.lives
         )
+
+    def pause(self, executor: str, pool: str) -> Pause | None:
+        """Give the operator's word by which an executor takes nothing new in a pool."""
+        return self._mirror.pauses.get((executor, pool))
 
     def silence(self, executor: str, pool: str, worker: str) -> float | None:
         """Tell how many seconds ago a worker was last heard of; None when that is too long ago to be known."""

@@ -70,6 +70,9 @@ class Service:
             "match": self._match,
             "forget": self._forget,
             "approve": self._approve,
+            "pause": self._pause,
+            "drain": self._drain,
+            "resume": self._resume,
         }
         answer = answers[verb]
 
@@ -136,6 +139,23 @@ class Service:
         self.audit.note(incoming, request, "approve", by)
         return Results(results=())
 
+    async def _pause(self, incoming: Incoming, by: Asker, *, drain: bool = False) -> Results:
+        _operators_only(by)
+        request = self._read(messages.PauseExecutor, incoming)
+        await self.admin.pause(request, by.name, drain=drain)
+        self.audit.note(incoming, request, "drain" if drain else "pause", by)
+        return Results(results=())
+
+    async def _drain(self, incoming: Incoming, by: Asker) -> Results:
+        return await self._pause(incoming, by, drain=True)
+
+    async def _resume(self, incoming: Incoming, by: Asker) -> Results:
+        _operators_only(by)
+        request = self._read(messages.ExecutorRequest, incoming)
+        await self.admin.resume(request)
+        self.audit.note(incoming, request, "resume", by)
+        return Results(results=())
+
     def _read(
         self,
         kind: type[RequestT],
@@ -187,7 +207,7 @@ def asker(incoming: Incoming, *, admin: bool) -> Asker:
 
 def _operators_only(by: Asker) -> None:
     if not by.operator:
-        raise NotPermitted("only an operator may forget or approve an executor")
+        raise NotPermitted("only an operator may forget, approve, pause or resume an executor")
 
 
 async def _each(targets: Sequence[Target], change: Callable[[Target], Awaitable[Result]]) -> Results:

@@ -9,28 +9,55 @@ from qme.cli.parsing import Arguments, Parser, add_command, command_of
 from qme.cli.table import Table, age
 from qme.cli.verbs import Verb
 from qme.client.executors import Known
+from qme.contracts.executors import Heartbeat
 from qme.errors import InvalidRequest, NoExecutorMatches, NotFound
+
+#: what an operator may do, and what is said then
+_DONE = {
+    "approve": "is approved as it stands now",
+    "forget": "is forgotten; a worker that starts makes it known again",
+    "pause": "is paused: its workers take nothing new from their next heartbeat on",
+    "drain": "drains: `qme executors` says when nothing runs any more",
+    "resume": "takes tasks again, from its workers' next heartbeat on",
+}
+_HOLDS = ("pause", "drain")
 
 
 def executors_arguments(parser: Parser) -> None:
     """A name, or what an operator wants done."""
-    parser.add_argument("words", nargs="*", metavar="[forget|approve] [NAME]", help="without: list them all")
+    parser.lay_out(
+        """
+        qme executors                              all of them
+        qme executors NAME                         the workers of one
+        qme executors approve|forget NAME          (operators) let a shared pool's take commands; remove one
+        qme executors pause NAME --reason TEXT     (operators) its workers take nothing new, what runs goes on
+        qme executors drain NAME --reason TEXT     the same, and they say when nothing runs any more
+        qme executors resume NAME
+        """
+    )
+    parser.add_argument("words", nargs="*", metavar="[VERB] [NAME]", help="one of the forms above")
+    parser.add_argument("--reason", metavar="TEXT", help="told to those whose tasks wait")
     parser.add_argument("--pool", metavar="NAME", help="the executor of this pool")
 
 
 async def executors(args: Arguments, context: Context) -> int:
-    """List executors, show one's workers, forget or approve one."""
+    """List executors, show one's workers, or do to one what operators may."""
     words = list(args.words)
-    verb = words.pop(0) if words[:1] in (["list"], ["forget"], ["approve"]) else "list"
+    verb = words.pop(0) if words and words[0] in ("list", *_DONE) else "list"
     if len(words) > 1 or (verb != "list" and not words):
-        raise InvalidRequest("say `qme executors`, `qme executors NAME`, or forget or approve with a NAME")
+        raise InvalidRequest(f"say `qme executors`, `qme executors NAME`, or {' | '.join(_DONE)} with a NAME")
+    if (args.reason is not None) != (verb in _HOLDS):
+        raise InvalidRequest(
+            f"`qme executors {verb}` "
+            + ("needs --reason: it is told to those who wait" if verb in _HOLDS else "takes no --reason")
+        )
     async with context.client() as client:
-        if verb == "forget":
-            await client.forget(words[0], args.pool)
-            say(f"{words[0]} is forgotten; a worker that starts makes it known again")
-        elif verb == "approve":
-            await client.approve(words[0], args.pool)
-            say(f"{words[0]} is approved as it stands now")
+        if verb in _HOLDS:
+            await client.pause(words[0], args.reason, pool=args.pool, drain=verb == "drain")
+        elif verb in _DONE:
+            await client.control.on_executor(verb, words[0], args.pool)
+        if verb in _DONE:
+            say(f"{words[0]} {_DONE[verb]}")
         else:
             known = [one for one in await client.executors() if _is_meant(one, words, args.pool)]
             if words and not known:
@@ -96,10 +123,18 @@ def _show_workers(known: list[Known]) -> None:
         place = (one.definition.executor, one.definition.pool)
         for worker in one.workers:
             busy = f"{worker.active}/{worker.slots}"
-            state = f"paused: {worker.paused}" if worker.paused else "online"
-            table.row(*place, worker.worker, worker.host, busy, age(worker.at), state)
+            table.row(*place, worker.worker, worker.host, busy, age(worker.at), _condition(worker))
         if not one.workers:
             table.row(*place, "-", "-", "-", "-", _state(one))
+        if one.pause is not None:
+            say(f"{place[0]}, pool {place[1]}: {one.pause.sentence}; since {age(one.pause.at)}")
+
+
+def _condition(worker: Heartbeat) -> str:
+    if worker.paused is None:
+        return "online"
+    # What an operator said begins with what it is.
+    return worker.paused if worker.pause else f"paused: {worker.paused}"
 
 
 def _state(one: Known) -> str:
@@ -107,7 +142,10 @@ def _state(one: Known) -> str:
         return "waiting for approval"
     if not one.workers:
         return "offline"
-    return "paused" if all(worker.paused for worker in one.workers) else "online"
+    if one.pause is not None and one.pause.drain:
+        return "drained" if all(worker.drained for worker in one.workers) else "draining"
+    paused = one.pause is not None or all(worker.paused for worker in one.workers)
+    return "paused" if paused else "online"
 
 
 VERBS = {"executors": Verb(executors_arguments, executors), "match": Verb(match_arguments, match)}

@@ -55,7 +55,7 @@ async def _requests(args: Arguments, context: Context) -> int:
                 by,
                 asked.client,
                 str(len(asked.refused)),
-                about or place,
+                about or " ".join(filter(None, (place, asked.reason))),
             )
     return 0
 

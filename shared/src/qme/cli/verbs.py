@@ -46,7 +46,7 @@ VERBS = {
     "events": Entry("history", "show what became of a task, or who asked for what"),
     "export": Entry("history", "write records as JSON lines"),
     "match": Entry("executors", "explain which executor would take a command"),
-    "executors": Entry("executors", "list executors and their workers; forget, approve"),
+    "executors": Entry("executors", "list executors and their workers; pause, drain, approve"),
     "auth": Entry("auth", "who may use a site's bus: add, revoke, show"),
     "config": Entry("config", "show or change settings"),
     "worker": Entry("stack", "run an executor's worker", service=True),

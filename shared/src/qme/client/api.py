@@ -205,6 +205,16 @@ class AsyncClient:
         """Let an executor of a shared pool take its users' commands (operators)."""
         return await self.control.on_executor("approve", executor, pool)
 
+    async def pause(
+        self, executor: str, reason: str, *, pool: str | None = None, drain: bool = False
+    ) -> Results:
+        """Have an executor's workers take nothing new; with `drain` they say when they are done (operators)."""
+        return await self.control.pause(executor, pool, reason, drain=drain)
+
+    async def resume(self, executor: str, pool: str | None = None) -> Results:
+        """Let an executor's workers take tasks again (operators)."""
+        return await self.control.on_executor("resume", executor, pool)
+
     def actions(self, *, admin: bool = False) -> Actions:
         """Give the actions of tasks; `admin` for an operator's, on others' tasks."""
         from qme.client.actions import Actions  # the executor SDK

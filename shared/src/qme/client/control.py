@@ -22,6 +22,7 @@ from qme.contracts.messages import (
     ExecutorRequest,
     MatchReply,
     MatchRequest,
+    PauseExecutor,
     Request,
     RerunTasks,
     Result,
@@ -102,9 +103,14 @@ class Control:
         return [(await self.scripts([argv], executor, pool))[0] for argv in commands]
 
     async def on_executor(self, verb: str, executor: str, pool: str | None) -> Results:
-        """Ask for `forget` or `approve` of a definition; always as an operator."""
+        """Ask for `forget`, `approve` or `resume`; always as an operator."""
         request = ExecutorRequest(**self._frame(), executor=executor, pool=pool)
         return await self._ask(verb, request, Results, admin=True)
+
+    async def pause(self, executor: str, pool: str | None, reason: str, *, drain: bool = False) -> Results:
+        """Have an executor's workers take nothing new; always as an operator."""
+        request = PauseExecutor(**self._frame(), executor=executor, pool=pool, reason=reason)
+        return await self._ask("drain" if drain else "pause", request, Results, admin=True)
 
     async def _accepted(self, batch: Sequence[Submission]) -> Sequence[Result]:
         """Submit a batch; what the bus kept a submitter from knowing is asked again, under the same uuid."""

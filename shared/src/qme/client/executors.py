@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from qme.bus.kv import Bucket, Entry
 from qme.bus.port import Bus
 from qme.contracts import subjects
-from qme.contracts.executors import Approval, Definition, Heartbeat
+from qme.contracts.executors import Approval, Definition, Heartbeat, Pause
 from qme.contracts.tasks import TaskRecord
 
 
@@ -18,6 +18,7 @@ class Known:
     definition: Definition
     approval: Approval | None = None
     workers: list[Heartbeat] = field(default_factory=list)  #: those alive
+    pause: Pause | None = None  #: it takes nothing new
 
     @property
     def approved(self) -> bool:
@@ -42,10 +43,23 @@ async def known(bus: Bus) -> list[Known]:
         _, executor, pool = approval.key.split(".")
         if isinstance(approval, Entry) and (executor, pool) in found:
             found[executor, pool].approval = approval.value
+    for pause in await pauses(bus):
+        if (pause.executor, pause.pool) in found:
+            found[pause.executor, pause.pool].pause = pause
     for beat in await heartbeats(bus):
         if (beat.executor, beat.pool) in found:
             found[beat.executor, beat.pool].workers.append(beat)
     return [found[place] for place in sorted(found)]
+
+
+async def pauses(bus: Bus, executor: str = "*", pool: str = "*") -> list[Pause]:
+    """List what operators have paused, all of it or one executor's in one pool."""
+    bucket = Bucket(bus, subjects.BUCKET_EXECUTORS, Pause)
+    return [
+        item.value
+        async for item in bucket.scan(subjects.pause_key(executor, pool))
+        if isinstance(item, Entry) and item.key == subjects.pause_key(item.value.executor, item.value.pool)
+    ]
 
 
 async def heartbeats(bus: Bus, executor: str = "*", pool: str = "*") -> list[Heartbeat]:

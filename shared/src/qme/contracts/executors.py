@@ -77,6 +77,23 @@ class Approval(_Advert):
         return mine == (*theirs, definition.script)
 
 
+class Pause(_Advert):
+    """An operator's word that the workers of an executor in a pool take nothing new; it stays until taken back."""
+
+    executor: str
+    pool: str
+    reason: str
+    by: str
+    at: Moment
+    drain: bool = False  #: workers say when nothing runs any more
+
+    @property
+    def sentence(self) -> str:
+        """Who holds it up and why, for people."""
+        how = f"draining, as {self.by} asked" if self.drain else f"paused by {self.by}"
+        return f"{how}: {self.reason}"
+
+
 class Heartbeat(_Advert):
     """A worker's sign of life; its key expires with the bucket's per-message TTL."""
 
@@ -92,6 +109,10 @@ class Heartbeat(_Advert):
     at: Moment
     interval: float  #: seconds until the next one
     paused: str | None = None  #: why it takes nothing new
+    #: where that is an operator's doing: the word that it obeys
+    pause: Pause | None = None
+    #: told to drain, and holds nothing any more
+    drained: bool = False
     boot: str | None = None  #: which boot of its host it is
 
     @property

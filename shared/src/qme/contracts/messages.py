@@ -110,10 +110,16 @@ class MatchRequest(Request):
 
 
 class ExecutorRequest(Request):
-    """Forget or approve an executor's definition."""
+    """Forget or approve an executor's definition, or have it take tasks again."""
 
     executor: str
     pool: str | None = None
+
+
+class PauseExecutor(ExecutorRequest):
+    """Have the workers of an executor take nothing new."""
+
+    reason: str
 
 
 class Result(_Wire):
@@ -178,5 +184,6 @@ class Asked(_Wire):
     client: str = ""
     executor: str | None = None
     pool: str | None = None
+    reason: str | None = None  #: what the asker said it was for
     done: tuple[str, ...] = ()
     refused: dict[str, str] = {}  #: uuid to the reason's code

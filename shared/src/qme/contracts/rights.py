@@ -126,6 +126,7 @@ def working(place: Place) -> tuple[str, ...]:
         # By key alone, so that the specs of other pools stay unread; the leader's word can't be had by key.
         f"{pages(_SPECS)}.{subjects.bucket_subject(subjects.BUCKET_SPECS, f'{key}.*')}",
         f"{pages(_EXECUTORS)}.{definition}",
+        f"{pages(_EXECUTORS)}.{subjects.bucket_subject(executors, subjects.pause_key(executor, pool))}",
         f"{pages(_EXECUTORS)}.{heartbeats}",
         pulling(place),
         f"$JS.ACK.{subjects.TASKS}.{subjects.consumer(executor, pool)}.>",

@@ -24,7 +24,7 @@ BUCKET_USERS = "qme_users"
 BUCKET_CONTROL = "qme_control"
 
 VERBS = ("submit", "cancel", "rerun", "clear", "match")
-ADMIN_VERBS = ("cancel", "rerun", "clear", "forget", "approve")
+ADMIN_VERBS = ("cancel", "rerun", "clear", "forget", "approve", "pause", "drain", "resume")
 #: what a dashboard asks for on behalf of the person in front of it
 BEHALF_VERBS = ADMIN_VERBS[:3]
 #: names of dashboards begin so; they have to name the person whom they ask for
@@ -36,7 +36,7 @@ _EXECUTOR = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 _KEYS = bytes.fromhex("6f0d9c1e6d0b5b8e9d570f7a3f3f2a51")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 #: names that would collide with other meanings of the same place in a subject or command
-_RESERVED = frozenset({"req", "all", "last", "forget", "approve"})
+_RESERVED = frozenset({"req", "all", "last", "forget", "approve", "pause", "drain", "resume"})
 
 
 def token(name: str) -> str:
@@ -287,6 +287,11 @@ def heartbeat_key(executor: str, pool: str, worker: str) -> str:
 def approval_key(executor: str, pool: str) -> str:
     """Key of an operator's approval of a definition."""
     return f"ok.{executor}.{pool}"
+
+
+def pause_key(executor: str, pool: str) -> str:
+    """Key of an operator's word that an executor takes nothing new in a pool."""
+    return f"pause.{executor}.{pool}"
 
 
 LEADER_KEY = "leader.janitor"

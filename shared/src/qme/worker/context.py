@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qme.bus.port import Bus
+from qme.contracts.executors import Pause
 from qme.contracts.subjects import TaskKey
 from qme.executor.base import Executor
 from qme.executor.commands import Keeper
@@ -43,7 +44,9 @@ class Context:
     #: messages handed out to us that `held` does not show yet
     arriving: int = 0
     #: why nothing new can be taken right now
-    paused: str | None = None
+    trouble: str | None = None
+    #: an operator's word that nothing new is to be taken
+    pause: Pause | None = None
     #: the bus has just come back, and may have forgotten whose its tasks are: nothing new is taken for a moment
     settling: bool = False
     room: Room = field(init=False)
@@ -55,6 +58,19 @@ class Context:
     def slots(self) -> int:
         """Tasks that may run at a time."""
         return int(self.executor.settings.slots)
+
+    @property
+    def paused(self) -> str | None:
+        """Why nothing new is taken, for people."""
+        if self.trouble or self.pause is None:
+            return self.trouble
+        said = self.pause.sentence
+        return said.replace("draining", "drained", 1) if self.drained else said
+
+    @property
+    def drained(self) -> bool:
+        """Told to drain, and nothing is held any more."""
+        return self.pause is not None and self.pause.drain and not self.held and not self.arriving
 
     def credit(self) -> int:
         """Tasks that can be taken on now. What was adopted may be more than there are slots."""

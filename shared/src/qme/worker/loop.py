@@ -46,6 +46,8 @@ class Worker:
         self._handed: set[Delivery] = set()
         self._pulling: asyncio.Task[None] | None = None
         self._others = Watch(context)
+        #: nothing new was taken when this was looked at last
+        self._closed = False
         #: what the records give us is held: the folders of all else may be cleaned away
         self._adopted = asyncio.Event()
 
@@ -66,7 +68,7 @@ class Worker:
                 group.create_task(self._mind_setbacks(group))
                 if context.executor.taken_over:
                     group.create_task(self._take_over(group))
-                if context.paused != _DRAINING:
+                if context.trouble != _DRAINING:
                     self._pulling = group.create_task(self._pull(group))
                 await asyncio.Event().wait()  # the group ends with a failure, or is cancelled
         except BaseExceptionGroup as failures:
@@ -76,7 +78,7 @@ class Worker:
 
     async def drained(self) -> None:
         """Take nothing new, and return once nothing is held any more."""
-        self._context.paused = _DRAINING
+        self._context.trouble = _DRAINING
         log.info("worker.drains", held=len(self._context.held))
         if self._pulling is not None:
             self._pulling.cancel()  # a pull that stands would be given messages for half a minute
@@ -103,15 +105,25 @@ class Worker:
         context = self._context
         consumer = subjects.consumer(context.executor.name, context.pool)
         pull = context.bus.pull(subjects.TASKS, consumer, credit=context.credit, more=self._more)
+        await self._hear()
         async with pull as deliveries:
             async for delivery in deliveries:
                 context.arriving += 1
                 self._handed.add(delivery)
                 group.create_task(self._take(delivery))
 
+    async def _hear(self) -> None:
+        """Know whether operators have paused us before anything is asked for."""
+        while True:
+            try:
+                return await self._presence.obey()
+            except (BusUnavailable, NotFound) as error:
+                log.warning("worker.bus_waits", problem=error.message)
+            await asyncio.sleep(AGAIN)
+
     async def _take(self, delivery: Delivery) -> None:
         self._context.arriving -= 1  # from its first step on, `take` shows in `held`
-        if self._context.paused == _DRAINING:
+        if self._context.trouble == _DRAINING:
             await delivery.nak()
             attempt = None
         else:
@@ -199,8 +211,12 @@ class Worker:
         for at in range(0, len(attempts), TOGETHER):
             looks = (attempt.look() for attempt in attempts[at : at + TOGETHER])
             await asyncio.gather(*looks, return_exceptions=True)
-        if self._context.paused in (None, _FULL):
-            self._context.paused = None if self._context.room.look() else _FULL
+        context = self._context
+        if context.trouble in (None, _FULL):
+            context.trouble = None if context.room.look() else _FULL
+        was_closed, self._closed = self._closed, context.paused is not None
+        if was_closed and not self._closed:
+            self._more.set()
 
     async def _clean(self) -> None:
         context = self._context

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from qme.bus.kv import Bucket, Entry, Removed
 from qme.contracts import subjects
-from qme.contracts.executors import Definition, Heartbeat, version_order
-from qme.errors import Conflict, QmeError
+from qme.contracts.executors import Definition, Heartbeat, Pause, version_order
+from qme.errors import Conflict, NotPermitted, QmeError, RecordCorrupt
 from qme.executor.base import actions_of
 from qme.executor.processes import boot_id
 from qme.observe.logging import get_logger
@@ -27,15 +27,19 @@ class Presence:
         self._context = context
         self._users = users
         self._definitions = Bucket(context.bus, subjects.BUCKET_EXECUTORS, Definition)
+        self._pauses = Bucket(context.bus, subjects.BUCKET_EXECUTORS, Pause)
         self._heartbeats = Bucket(context.bus, subjects.BUCKET_EXECUTORS, Heartbeat)
         name, pool = context.executor.name, context.pool
         self._definition_key = subjects.definition_key(name, pool)
+        self._pause_key = subjects.pause_key(name, pool)
         self._heartbeat_key = subjects.heartbeat_key(name, pool, context.worker)
         self._started = now()
         self._revision = 0
         #: our definition has stood on the bus
         self._said = False
         self._outvoted = False
+        #: what operators say can't be read
+        self._blind = False
 
     async def advertise(self) -> None:
         """Write the definition where there is none, or one of a lower version; once after the start, of the same too.
@@ -79,15 +83,34 @@ class Presence:
             at=now(),
             interval=interval,
             paused=self._context.paused,
+            pause=self._context.pause,
+            drained=self._context.drained,
             boot=boot_id(),
         )
         written = await self._heartbeats.put(self._heartbeat_key, sign, ttl=max(1.0, sign.lives))
         self._revision = max(self._revision, written)  # of two at a time, the later one stands
 
+    async def obey(self) -> None:
+        """Look whether an operator wants nothing new to be taken. Raises BusUnavailable; then nothing changes."""
+        try:
+            entry = await self._pauses.get(self._pause_key)
+        except NotPermitted as error:  # the server's include file is of a version that knew no pauses
+            if not self._blind:
+                log.warning("presence.pauses_unseen", problem=error.message, do="qme auth init")
+            self._blind = True
+            return
+        except RecordCorrupt as error:
+            log.warning("presence.pause_unreadable", problem=error.message)
+            return
+        pause = None if entry is None else entry.value
+        if pause != self._context.pause:
+            log.info("presence.paused" if pause else "presence.resumed", why=pause.sentence if pause else "")
+        self._context.pause = pause
+
     async def run(self, also: Callable[[], Awaitable[None]]) -> None:
         """Beat for ever; with each beat the definition is looked after and `also` is called."""
         while True:
-            for duty in (self.beat, self.advertise, also):
+            for duty in (self.obey, self.beat, self.advertise, also):
                 await self._dutifully(duty)
             await asyncio.sleep(self._context.settings.heartbeat)
 

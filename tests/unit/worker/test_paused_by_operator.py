@@ -1,0 +1,76 @@
+"""What operators say of an executor, and how its workers obey: in KV, so that no restart forgets it."""
+
+from __future__ import annotations
+
+from tests.unit.worker.lab import POOL, Lab, now, until
+
+from qme.bus.kv import Bucket
+from qme.client.executors import heartbeats
+from qme.contracts import subjects
+from qme.contracts.executors import Heartbeat, Pause
+from qme.contracts.tasks import Outcome
+
+KEY = subjects.pause_key("shell", POOL)
+
+
+def _bucket(lab: Lab) -> Bucket[Pause]:
+    return Bucket(lab.bus, subjects.BUCKET_EXECUTORS, Pause)
+
+
+async def _say(lab: Lab, *, drain: bool = False) -> None:
+    word = Pause(executor="shell", pool=POOL, reason="new disks", by="olga", at=now(), drain=drain)
+    await _bucket(lab).put(KEY, word)
+
+
+async def _resume(lab: Lab) -> None:
+    entry = await _bucket(lab).get(KEY)
+    assert entry is not None
+    await _bucket(lab).delete(KEY, entry.revision)
+
+
+async def _sign(lab: Lab, *, drained: bool) -> Heartbeat:
+    async def look() -> Heartbeat | None:
+        beats = await heartbeats(lab.bus)
+        return next((one for one in beats if one.pause and one.drained == drained), None)
+
+    return await until(look)
+
+
+async def test_a_paused_worker_takes_nothing_and_what_runs_goes_on(lab: Lab) -> None:
+    """Within a heartbeat nothing new is taken; the command that runs ends well; resumed, what waited is run."""
+    async with lab.worker():
+        running = await lab.submit("sh", "-c", f"while [ ! -e {lab.home}/go ]; do sleep 0.1; done")
+        await lab.begun(running)
+        await _say(lab)
+        sign = await _sign(lab, drained=False)
+        assert (sign.paused, sign.active) == ("paused by olga: new disks", 1)
+        waiting = await lab.submit("true")
+        (lab.home / "go").touch()
+        assert (await lab.ended(running)).outcome is Outcome.SUCCESS
+        assert (await lab.entry(waiting)).value.claim is None
+        await _resume(lab)
+        assert (await lab.ended(waiting)).outcome is Outcome.SUCCESS
+
+
+async def test_a_pause_holds_through_a_restart(lab: Lab) -> None:
+    """A worker that starts under a pause takes nothing, not even what lay in the queue before."""
+    await _say(lab, drain=True)
+    waiting = await lab.submit("true")
+    async with lab.worker():
+        sign = await _sign(lab, drained=True)
+        assert sign.paused == "drained, as olga asked: new disks"
+        assert (await lab.entry(waiting)).value.due
+        await _resume(lab)
+        await lab.ended(waiting)
+
+
+async def test_a_drained_worker_says_so_once_nothing_runs(lab: Lab) -> None:
+    """Draining while something runs, drained after it."""
+    async with lab.worker():
+        running = await lab.submit("sh", "-c", f"while [ ! -e {lab.home}/go ]; do sleep 0.1; done")
+        await lab.begun(running)
+        await _say(lab, drain=True)
+        await _sign(lab, drained=False)
+        (lab.home / "go").touch()
+        await lab.ended(running)
+        await _sign(lab, drained=True)
