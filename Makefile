@@ -113,7 +113,7 @@ types: setup ## mypy, strict on the packages and inside the tests
 	@set -e; for tests in $(SERVICE_TESTS); do MYPYPATH=$${tests%/tests} $(BIN)/mypy $$tests; done
 
 .PHONY: test
-test: test-units test-contract test-security test-integration test-cluster test-containers test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
+test: test-units test-contract test-security test-integration test-cluster test-containers test-deploy test-chaos test-slurm test-dashboard test-docs ## all tests, group by group
 
 # There is a folder of that name, which make would take for something that is done.
 .PHONY: tests
@@ -157,6 +157,11 @@ test-cluster: setup ## qme on three NATS nodes, each of which may be down
 test-containers: setup ## NATS nodes in containers, paused, killed and cut off
 	@PATH=$$PATH:/usr/sbin scripts/need dockerd docker.io
 	@scripts/group containers $(PYTEST) tests/containers
+
+.PHONY: test-deploy
+test-deploy: setup ## what a site installs: units, images, pages that are followed, two versions side by side
+	@scripts/need systemd-analyze systemd
+	@scripts/group deploy $(PYTEST) tests/deploy
 
 .PHONY: test-chaos
 test-chaos: setup ## the judge of the chaos run, and a short run of it
