@@ -46,7 +46,7 @@ def test_systemd_has_nothing_to_say_about_a_unit(
 
 @pytest.mark.parametrize("path", SYSTEM, **ids)
 def test_a_service_of_the_system_is_hardened(path: Path) -> None:
-    """systemd's own score of what a captured service could still reach."""
+    """The score that systemd gives to what a captured service could still reach."""
     done = analyze("security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", str(path))
     assert done.returncode == 0, done.stdout.splitlines()[-1]
 
