@@ -16,7 +16,11 @@ pytestmark = pytest.mark.skipif(
 #: systemd's exposure, in tenths: 0 is perfect, 96 a unit without any hardening
 EXPOSURE = 15
 SYSTEM = [path for path in shipped() if path.parent.name == "system"]
-ids = {"ids": lambda path: path.name}
+
+
+def named(path: Path) -> str:
+    """Give the name of a test of this file."""
+    return path.name
 
 
 def analyze(*words: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +37,7 @@ def installed(path: Path, folder: Path) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("path", shipped(), **ids)
+@pytest.mark.parametrize("path", shipped(), ids=named)
 def test_systemd_has_nothing_to_say_about_a_unit(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,7 +48,7 @@ def test_systemd_has_nothing_to_say_about_a_unit(
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("path", SYSTEM, **ids)
+@pytest.mark.parametrize("path", SYSTEM, ids=named)
 def test_a_service_of_the_system_is_hardened(path: Path) -> None:
     """The score that systemd gives to what a captured service could still reach."""
     done = analyze("security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", str(path))
@@ -59,7 +63,7 @@ def test_the_services_of_the_system_are_hardened_alike() -> None:
     assert len(blocks.pop()) > 500
 
 
-@pytest.mark.parametrize("path", shipped(), **ids)
+@pytest.mark.parametrize("path", shipped(), ids=named)
 def test_a_service_comes_back_however_often_it_ends(path: Path) -> None:
     """After a pause, and for ever: a bus or a home that is away for an hour gives nobody up."""
     unit = Unit(path, {"i": "x", "h": "/h", "S": "/s"})

@@ -88,9 +88,9 @@ class Unit:
         """Stop it as KillMode= says: the main process alone, or whatever lives in the unit's control group."""
         rest = [] if self.one("KillMode", "control-group") == "process" else list(cgroup)
         for number in (self.one("KillSignal", "SIGTERM"), "SIGKILL"):
-            for process in (main, *rest):
-                if psutil.pid_exists(process.pid):
-                    os.kill(process.pid, signal.Signals[number])
+            for pid in (main.pid, *(process.pid for process in rest)):
+                if psutil.pid_exists(pid):
+                    os.kill(pid, signal.Signals[number])
             try:
                 main.wait(float(self.one("TimeoutStopSec", "90")))
             except subprocess.TimeoutExpired:
