@@ -14,7 +14,7 @@ from qme.client import waiting
 from qme.client.following import patient
 from qme.contracts import subjects
 from qme.contracts.tasks import Outcome
-from qme.errors import BusUnavailable, NotFound, WaitTimedOut
+from qme.errors import BusUnavailable, NotFound, RecordCorrupt, WaitTimedOut
 
 
 async def test_what_has_ended_is_given_at_once_the_rest_as_it_ends(stage: Scene) -> None:
@@ -111,6 +111,27 @@ async def test_a_cleared_task_is_waited_for_no_longer(stage: Scene) -> None:
     await stage.clear(key)
     async with asyncio.timeout(10):
         assert await waiting == [None]
+
+
+async def test_one_unreadable_record_ends_no_wait_for_others(stage: Scene) -> None:
+    """All others are given as they end; then it is said which one nobody can read."""
+    running, broken = await stage.task("a"), await stage.task("b")
+    name = subjects.bucket_subject(subjects.BUCKET_TASKS, str(broken))
+    await stage.bus.publish(name, b"{not a record", message_id="b", headers={})
+    found: list[str] = []
+
+    async def wait() -> None:
+        async for ended in stage.client.ended([broken.uuid, running.uuid]):
+            found.append(ended.uuid)
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await stage.start(running)
+    await stage.end(running)
+    with pytest.raises(RecordCorrupt, match=broken.uuid):
+        await asyncio.wait_for(waiting, 10)
+    assert found == [running.uuid]
 
 
 async def test_a_lost_task_counts_as_ended(stage: Scene) -> None:

@@ -87,6 +87,11 @@ async def from_records(context: Context) -> AsyncIterator[Attempt]:
             if entry is None or not _is_mine(context, entry.value, folder):
                 continue
             attempt = await take_up(context, folder, entry, read_at)
+        except (
+            RecordCorrupt
+        ) as error:  # since the scan: one record that can't be read must not keep the others waiting
+            log.warning("adopt.unreadable", task=seen.value.uid, problem=error.message)
+            continue
         except OSError as error:
             context.spool.pass_over(folder.path, error)
             continue
