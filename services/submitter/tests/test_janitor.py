@@ -44,8 +44,8 @@ def later(one: Submitter, seconds: float) -> None:
 
 
 def chores(one: Submitter) -> AbstractAsyncContextManager[None]:
-    """Run a submitter's janitor."""
-    return running(one.janitor.run(), one.janitor.listen())
+    """Run a submitter's janitor, and what it hands on."""
+    return running(one.janitor.run(), one.janitor.listen(), one.releasing.run())
 
 
 async def test_a_record_without_its_message_gets_one_after_the_grace(world: World) -> None:
@@ -321,6 +321,7 @@ async def test_the_lease_outlasts_a_long_look(world: World, monkeypatch: pytest.
         interval=10.0,
         grace=5.0,
         silence=one.janitor._silence,
+        releasing=one.releasing,
         retention=one.retention,
         metrics=SubmitterMetrics(CollectorRegistry(), ()),
     )

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from qme.contracts.tasks import CancelRequest, Claim, Outcome, Status, TaskRecord
-from qme.lifecycle import CancelAsked, Released
-from qme_submitter.judgement import Apply, Duty, NeedsMessage, Wait, duty, pause
+from qme.lifecycle import CancelAsked
+from qme_submitter.judgement import Apply, Duty, NeedsMessage, duty, pause
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=1)
@@ -34,14 +34,12 @@ BASE = TaskRecord(
         pytest.param(
             {"released": NOW, "cancel": WISH}, Apply(CancelAsked("ann", NOW, 3, "r")), id="end it here"
         ),
-        pytest.param({"not_before": NOW}, Apply(Released(NOW)), id="a retry whose time has come"),
-        pytest.param({"not_before": SOON}, Wait(SOON), id="a retry that waits"),
+        pytest.param({"not_before": NOW}, None, id="what waits is released elsewhere"),
         pytest.param(
             {"not_before": SOON, "cancel": WISH},
             Apply(CancelAsked("ann", NOW, 3, "r")),
             id="cancelled meanwhile",
         ),
-        pytest.param({}, None, id="waits for what this version does not know"),
         pytest.param(
             {"status": Status.COMPLETE, "outcome": Outcome.SUCCESS, "finished": NOW}, None, id="it has ended"
         ),

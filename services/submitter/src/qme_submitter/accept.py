@@ -20,6 +20,7 @@ from qme.errors import (
     InvalidRequest,
     LimitReached,
     NoExecutorMatches,
+    NotFound,
     NotPermitted,
     QmeError,
     RecordCorrupt,
@@ -30,6 +31,7 @@ from qme.observe.logging import get_logger
 from qme_submitter import checks
 from qme_submitter.buckets import Buckets
 from qme_submitter.offers import shown
+from qme_submitter.parents import Order, Parents
 from qme_submitter.registry import Registry
 from qme_submitter.room import Room
 from qme_submitter.routing import Decision
@@ -40,8 +42,8 @@ log = get_logger(__name__)
 TOGETHER = 64
 
 
-def _ignore() -> None:
-    """Count nothing."""
+def _ignore(*_: object) -> None:
+    """Count nothing, tell nobody."""
 
 
 @dataclass
@@ -54,24 +56,36 @@ class Acceptor:
     #: called for a submission that was there already, and for one that no executor takes
     repeated: Callable[[], None] = _ignore
     unroutable: Callable[[], None] = _ignore
+    #: called with the revision and the record of each new task
+    accepted: Callable[[int, TaskRecord], None] = _ignore
+
+    def __post_init__(self) -> None:
+        self._parents = Parents(self.buckets)
 
     async def submit(self, request: SubmitRequest, user: str) -> Results:
-        """Accept each task of a user's (by name) request, or say why not. Safe to repeat: no second task is made."""
+        """Accept each task of a user's (by name) request, or say why not. Safe to repeat: no second task is made.
+
+        Raises InvalidRequest, and accepts none, where tasks wait for each other in a circle.
+        """
         gate = asyncio.Semaphore(TOGETHER)
+        order = Order(request.tasks)
         alone = len(request.tasks) == 1
 
         async def one(submission: Submission) -> Result:
-            async with gate:
-                try:
+            try:
+                await order.parents(submission)
+                async with gate:
                     record = await self.accept(submission, user, remember=submission is request.tasks[-1])
-                except QmeError as error:
-                    return Result(uuid=submission.uuid, error=to_wire(error)["error"])
-                return Result(
-                    uuid=submission.uuid,
-                    taskid=record.uid,
-                    record=record if alone else None,
-                    note=self._note(record) if alone else None,
-                )
+            except QmeError as error:
+                order.settle(submission, error)
+                return Result(uuid=submission.uuid, error=to_wire(error)["error"])
+            order.settle(submission)
+            return Result(
+                uuid=submission.uuid,
+                taskid=record.uid,
+                record=record if alone else None,
+                note=self._note(record) if alone else None,
+            )
 
         results = await asyncio.gather(*(one(submission) for submission in request.tasks))
         accepted = [result.taskid for result in results if result.taskid]
@@ -82,7 +96,8 @@ class Acceptor:
     async def accept(self, submission: Submission, user: str, *, remember: bool = True) -> TaskRecord:
         """Accept one task and give its record, the stored one for a submission that was there already.
 
-        Raises InvalidRequest, NoExecutorMatches, NotPermitted, LimitReached; BusUnavailable leaves open what happened.
+        Raises InvalidRequest, NoExecutorMatches, NotFound (a parent), NotPermitted, LimitReached; BusUnavailable leaves
+        open what happened.
         """
         spec = checks.spec_of(submission, user)
         record = await self._stored(submission, spec)
@@ -94,7 +109,8 @@ class Acceptor:
         try:
             await self.room.check()
             decision = await self._route(submission, spec)
-        except (NoExecutorMatches, NotPermitted, LimitReached):
+            await self._parents.check(spec.after)
+        except (NoExecutorMatches, NotPermitted, LimitReached, NotFound):
             # It may have been accepted when more was known, or by a submitter that knows more.
             found = await self._existing(spec)
             if found is None:
@@ -141,7 +157,8 @@ class Acceptor:
     async def _record(self, spec: TaskSpec, key: TaskKey) -> TaskRecord:
         record = self._fresh(spec, key)
         try:
-            await self.buckets.records.create(str(key), record, headers=event_headers(record, spec.user))
+            headers = event_headers(record, spec.user)
+            revision = await self.buckets.records.create(str(key), record, headers=headers)
         except Conflict:
             entry = await self.buckets.records.look(str(key), leader=True)
             if entry is None:
@@ -150,7 +167,9 @@ class Acceptor:
                 raise _cleared(spec) from None
             if isinstance(entry, Corrupt):
                 raise RecordCorrupt(entry.problem) from None
-            return entry.value
+            record, revision = entry.value, entry.revision
+        self._parents.exists(spec.uuid)
+        self.accepted(revision, record)
         return record
 
     def _note(self, record: TaskRecord) -> str | None:
@@ -167,7 +186,8 @@ class Acceptor:
     def _fresh(self, spec: TaskSpec, key: TaskKey) -> TaskRecord:
         # Released in the same write: one write less, and no gap in which a task waits for nobody.
         now = self.buckets.clock()
-        return advance(new_record(spec, key, now), Released(now)).record
+        record = new_record(spec, key, now)
+        return record if record.waiting_for else advance(record, Released(now)).record
 
     async def _publish(self, record: TaskRecord) -> None:
         if not record.due:

@@ -25,7 +25,7 @@ from qme.errors import (
     QmeError,
     RecordCorrupt,
 )
-from qme.lifecycle import CancelAsked, Dequeue, Enqueue, Event, Nudge, Rerun, Transition, advance
+from qme.lifecycle import CancelAsked, Dequeue, Enqueue, Event, Nudge, Rerun, Transition, advance, waiting_for
 from qme.observe.logging import get_logger
 from qme_submitter.buckets import Buckets
 from qme_submitter.offers import shown
@@ -74,7 +74,9 @@ class Changes:
                 f"what was submitted as {target.uuid} is gone; an operator can clear the task"
             )
         await self._still_admitted(spec.value.user, key)
-        event = Rerun(asker.name, self.buckets.clock(), target.attempt, force)
+        # Its parents are judged again, as they stand then.
+        waits = waiting_for(spec.value.after)
+        event = Rerun(asker.name, self.buckets.clock(), target.attempt, force, waits)
         done, _ = await self.apply(key, event, asker.name)
         return _result(done.record, already=done.unchanged)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from qme.contracts.messages import MAX_FILES, MAX_RECORD, MAX_SPEC, Submission
+from qme.contracts.messages import MAX_FILES, MAX_PARENTS, MAX_RECORD, MAX_SPEC, Submission
 from qme.contracts.subjects import is_uuid, keyed_uuid, token
 from qme.contracts.tasks import Outcome, SentFile, TaskRecord, TaskSpec
 from qme.errors import InvalidRequest
@@ -24,6 +24,7 @@ MAX_MESSAGE = 4096
 MAX_RETRIES = 100
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}\Z")
+GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _YEARS = 10 * 365 * 86_400.0
 
 
@@ -37,6 +38,7 @@ def spec_of(submission: Submission, user: str) -> TaskSpec:
     _check_command(submission)
     _check_place(submission)
     _check_limits(submission)
+    _check_company(submission)
     _check_files(submission)
     shared = TaskSpec.model_fields.keys() & Submission.model_fields.keys()
     spec = TaskSpec(user=user, **{name: getattr(submission, name) for name in shared})
@@ -154,6 +156,19 @@ def _check_limits(submission: Submission) -> None:
             raise InvalidRequest(f"{name!r} can't be a label's name: letters, digits and . _ / -, at most 63")
         if len(value) > 256:
             raise InvalidRequest(f"label {name} has {len(value)} characters, the limit is 256")
+
+
+def _check_company(submission: Submission) -> None:
+    group, after = submission.group, [parent.uuid for parent in submission.after]
+    if group is not None and not GROUP.match(group):
+        raise InvalidRequest(f"{group[:80]!r} can't be a group's name: letters, digits and . _ -, at most 63")
+    if len(after) > MAX_PARENTS:
+        raise InvalidRequest(f"a task can wait for {MAX_PARENTS} others, not for {len(after)}")
+    for uuid in after:
+        if not is_uuid(uuid):
+            raise InvalidRequest(f"{uuid[:60]!r}, which it shall wait for, is no uuid")
+    if len(set(after)) < len(after):
+        raise InvalidRequest(f"it shall wait for {max(after, key=after.count)} twice")
 
 
 def _within(what: str, value: float | None, low: float, high: float, unit: str = "") -> None:

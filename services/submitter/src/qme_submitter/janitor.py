@@ -13,19 +13,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qme.bus.kv import Entry, Removed
-from qme.bus.port import Message
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey, queue_subject
-from qme.contracts.tasks import HEADER_ATTEMPT, HEADER_CLAIM, HEADER_STATUS, Status, TaskRecord
+from qme.contracts.tasks import TaskRecord
 from qme.errors import Conflict, InvalidRequest, NotFound, QmeError
-from qme.lifecycle import Event, Released
+from qme.lifecycle import Event
 from qme.observe.logging import get_logger
 from qme.observe.metrics import SubmitterMetrics
 from qme_submitter.buckets import Buckets
 from qme_submitter.changes import Changes
-from qme_submitter.judgement import LONGEST_PAUSE, Apply, NeedsMessage, Wait, duty, pause
+from qme_submitter.judgement import LONGEST_PAUSE, Apply, NeedsMessage, duty, pause
 from qme_submitter.lease import Lease
 from qme_submitter.orphans import Orphans
+from qme_submitter.releasing import Releasing
 from qme_submitter.retention import Retention
 from qme_submitter.silence import Silence
 
@@ -60,6 +60,7 @@ class Janitor:
         interval: float,
         grace: float,
         silence: Silence,
+        releasing: Releasing,
         retention: Retention,
         metrics: SubmitterMetrics,
     ) -> None:
@@ -72,6 +73,7 @@ class Janitor:
         self._metrics = metrics
         self._orphans = Orphans(changes.buckets)
         self._silence = silence
+        self._releasing = releasing
         self._retention = retention
         self._open: dict[str, _Open] = {}
         self._last, self._last_key = 0, ""
@@ -94,16 +96,19 @@ class Janitor:
                 await self._lease.release()
 
     async def listen(self) -> None:
-        """Wake `run` at once for a retry, whose delay may be shorter than the interval; the rest can wait."""
+        """Pass changes on to whoever releases what waits; the janitor's own chores can wait for their time."""
         async with self._bus.follow(subjects.CHANGES) as events:
             async for event in events:
-                self._doubt = self._doubt or event is None
-                if event is None or _is_retry(event):
+                if event is None:
+                    self._doubt = True
                     self._wake.set()
+                else:
+                    self._releasing.hear(event)
 
     async def look(self) -> None:
         """Do one round of chores, whoever holds the lease. Raises what the bus raises."""
         await self._read_changes()
+        await self._releasing.look()
         await self._mend_due()
         await self._give_up_lost()
         await self._orphans.drop()
@@ -113,6 +118,7 @@ class Janitor:
         try:
             if await self._lease.hold():
                 await self.look()
+                self._releasing.lead()
                 return
         except QmeError as error:
             log.warning("janitor.round_failed", error=error.message)
@@ -127,6 +133,7 @@ class Janitor:
     def _forget(self) -> None:
         self._open.clear()
         self._silence.forget()
+        self._releasing.forget()
         self._last, self._last_key = 0, ""
 
     def _until_next(self) -> float:
@@ -148,10 +155,14 @@ class Janitor:
             if isinstance(seen, Entry) and str(seen.value.key) == seen.key:
                 self._note(seen.key, seen.value)
                 self._silence.note(seen.key, seen.revision, seen.value)
+                await self._releasing.note(seen)
             else:
                 self._open.pop(seen.key, None)
                 self._silence.note(seen.key, seen.revision, None)
-                if not isinstance(seen, Removed):
+                if isinstance(seen, Removed):
+                    self._releasing.gone(seen.key, seen.revision)
+                else:
+                    self._releasing.unusable(seen.key, seen.revision)
                     log.warning("janitor.record_unusable", key=seen.key)
 
     async def _was_set_back(self) -> bool:
@@ -169,8 +180,6 @@ class Janitor:
                 # Another machine's clock, or ours before it was set back, may say that it was only just released.
                 begun = min(since, now).timestamp()
                 self._open[key] = _Open(max(begun + self._grace, now.timestamp()), begun)
-            case Wait(until=until):
-                self._open[key] = _Open(until.timestamp())
             case Apply():
                 self._open[key] = _Open(now.timestamp())
             case None:
@@ -215,8 +224,8 @@ class Janitor:
                 await self._buckets.enqueue(key, entry.value.attempt, repair=True)
                 self._metrics.republished.inc()
                 log.warning("janitor.message_published_again", task=key.taskid, waited=round(waited, 1))
-        elif isinstance(todo, Apply) and await self._apply(key, todo.event):
-            self._metrics.retried.inc(isinstance(todo.event, Released))
+        elif isinstance(todo, Apply):
+            await self._apply(key, todo.event)
 
     async def _give_up_lost(self) -> None:
         for lost in await self._silence.look():
@@ -231,9 +240,3 @@ class Janitor:
             log.warning("janitor.change_refused", task=key.taskid, error=error.message)
             return False
         return not done.unchanged
-
-
-def _is_retry(event: Message) -> bool:
-    headers = event.headers
-    waiting = headers.get(HEADER_STATUS) == Status.QUEUED and HEADER_CLAIM not in headers
-    return waiting and headers.get(HEADER_ATTEMPT, "1") != "1"

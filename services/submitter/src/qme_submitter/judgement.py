@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qme.contracts.tasks import TaskRecord
-from qme.lifecycle import CancelAsked, Event, Released
+from qme.lifecycle import CancelAsked, Event
 
 #: seconds between two looks at a task that has waited for long
 LONGEST_PAUSE = 600.0
@@ -26,14 +26,7 @@ class NeedsMessage:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing is to be done before then."""
-
-    until: datetime
-
-
-Duty = Apply | NeedsMessage | Wait | None
+Duty = Apply | NeedsMessage | None
 
 
 def duty(record: TaskRecord, now: datetime) -> Duty:
@@ -43,12 +36,8 @@ def duty(record: TaskRecord, now: datetime) -> Duty:
     if record.cancel is not None:
         wish = record.cancel
         return Apply(CancelAsked(wish.by, now, record.attempt, wish.reason))
-    if record.released is not None:
-        return NeedsMessage(record.released)
-    if record.not_before is None:
-        # It waits for something that this version does not know of, so this version must not end the wait.
-        return None
-    return Apply(Released(now)) if record.not_before <= now else Wait(record.not_before)
+    # What is not released waits for something: that is `releasing`'s.
+    return None if record.released is None else NeedsMessage(record.released)
 
 
 def pause(waited: float, grace: float) -> float:

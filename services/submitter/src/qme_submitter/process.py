@@ -26,6 +26,7 @@ from qme_submitter.changes import Changes
 from qme_submitter.janitor import Janitor
 from qme_submitter.lease import Holder, Lease
 from qme_submitter.registry import Registry
+from qme_submitter.releasing import Releasing
 from qme_submitter.removal import Removal
 from qme_submitter.retention import Retention
 from qme_submitter.room import Room
@@ -79,6 +80,8 @@ class Submitter:
         )
         removal = Removal(self.buckets, settings.spool_keep)
         self.changes = Changes(self.buckets, self.registry, removal)
+        self.releasing = Releasing(self.changes, settings.lost_settle, metrics)
+        self.acceptor.accepted = self.releasing.accepted
         self.retention = Retention(removal, settings.records_keep)
         self.janitor = Janitor(
             self.changes,
@@ -89,6 +92,7 @@ class Submitter:
             ),
             interval=settings.janitor_interval,
             grace=settings.janitor_grace,
+            releasing=self.releasing,
             retention=self.retention,
             silence=Silence(self.buckets, self.registry, settings.lost_after, settings.janitor_interval),
             metrics=metrics,
@@ -115,6 +119,7 @@ class Submitter:
                 self.registry.keep_fresh(),
                 self.janitor.listen(),
                 self.janitor.run(),
+                self.releasing.run(),
                 self.trail.keep(),
             )
             stopping = asyncio.create_task(stop.wait())

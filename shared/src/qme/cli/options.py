@@ -60,6 +60,20 @@ def add(parser: Parser) -> None:
         default=(),
         help="what is run again (default failed,timeout,lost,node_fail)",
     )
+    add_option("--group", metavar="NAME", help="@NAME then stands for all tasks of this group")
+    for how, when in (
+        ("", "these have succeeded"),
+        ("-any", "these have ended, well or not"),
+        ("-fail", "these have ended without success"),
+    ):
+        add_option(
+            f"--after{how}",
+            metavar="ID,…",
+            type=_ids,
+            action="extend",
+            default=[],
+            help=f"start it once {when}: ids or @GROUP; repeatable",
+        )
     add_option("--key", metavar="KEY", help="the same key gives the same task again instead of a second one")
     add_option(
         "--send",
@@ -85,10 +99,18 @@ def read(args: Arguments) -> Options:
         retry_delay=args.retry_delay,
         retry_backoff=args.retry_backoff,
         retry_on=args.retry_on,
+        group=args.group,
+        after=args.after,
+        after_any=args.after_any,
+        after_fail=args.after_fail,
         key=args.key,
         send=args.send,
         stdin=None if args.stdin is None else _content(args.stdin),
     )
+
+
+def _ids(text: str) -> list[str]:
+    return [word for word in text.replace(",", " ").split() if word]
 
 
 def _factor(text: str) -> float:

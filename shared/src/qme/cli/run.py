@@ -23,9 +23,10 @@ def arguments(parser: Parser) -> None:
 
 async def run(args: Arguments, context: Context) -> int:
     """Listen first, submit then: nothing can be missed, and nothing is read twice."""
-    prepared = prepare(command_of(args), options.read(args), host=context.settings.host)
+    wishes = options.read(args)
+    prepared = prepare(command_of(args), wishes, host=context.settings.host)
     async with context.client() as client:
-        task = client.own(prepared)
+        task = client.own(prepared, await client.parents(wishes))
         output = client.output(task.uuid)
         sink = Sink()
         uuid, accepted = task.uuid, False

@@ -42,7 +42,8 @@ async def submit(args: Arguments, context: Context) -> int:
     wishes, host = options.read(args), context.settings.host
     prepared = [prepare(command, wishes, host=host) for _, command in commands]
     async with context.client() as client:
-        tasks = [client.own(task) for task in prepared]
+        parents = await client.parents(wishes)
+        tasks = [client.own(task, parents) for task in prepared]
         accepted, code = await _submit(client, tasks, commands, args)
         if not args.wait:
             return code

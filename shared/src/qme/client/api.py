@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from qme.bus.kv import Corrupt
 from qme.bus.port import Bus
-from qme.client import elements, excerpt, executors, listing, scripts, waiting
+from qme.client import elements, excerpt, executors, groups, listing, scripts, waiting
 from qme.client.control import Control, batches, checked
 from qme.client.listing import Listing, Wanted
 from qme.client.output import Output
@@ -22,7 +22,14 @@ from qme.client.words import argv_of, needs_shell
 from qme.contracts import subjects
 from qme.contracts.messages import Asked, MatchReply, Result, Results, Submission, Target
 from qme.contracts.output import STREAMS
-from qme.contracts.tasks import HEADER_ATTEMPT, HEADER_BY, HEADER_OUTCOME, HEADER_STATUS, TaskRecord
+from qme.contracts.tasks import (
+    HEADER_ATTEMPT,
+    HEADER_BY,
+    HEADER_OUTCOME,
+    HEADER_STATUS,
+    Parent,
+    TaskRecord,
+)
 from qme.errors import RecordCorrupt, WaitTimedOut
 from qme.settings import Settings
 
@@ -63,18 +70,24 @@ class AsyncClient:
     # -- submit ------------------------------------------------------------------------------------------------------
     async def submit(self, command: str | Sequence[str], options: Options | None = None) -> Result:
         """Submit one command. Raises the refusal, such as NoExecutorMatches."""
-        task = prepare(command, options or Options(), host=self.settings.host)
-        async for result in self.submit_many([self.own(task)]):
+        options = options or Options()
+        task = prepare(command, options, host=self.settings.host)
+        async for result in self.submit_many([self.own(task, await self.parents(options))]):
             return checked(result)
         raise AssertionError("a submission without a result")
 
-    def own(self, task: Submission) -> Submission:
-        """Make a submission this user's: the uuid that belongs to its key, the pool of the settings.
+    async def parents(self, options: Options) -> Sequence[Parent]:
+        """Name the tasks that options say to wait for. Raises NotFound, InvalidRequest."""
+        return await groups.parents(self, options)
+
+    def own(self, task: Submission, after: Sequence[Parent] = ()) -> Submission:
+        """Make a submission this user's: the uuid that belongs to its key, the pool of the settings, its parents.
 
         Its uuid is the task's from then on, so one may listen before submitting.
         """
         uuid = subjects.keyed_uuid(self.bus.user, task.key) if task.key else task.uuid
-        return task.model_copy(update={"uuid": uuid, "pool": task.pool or self.settings.pool})
+        changed = {"uuid": uuid, "pool": task.pool or self.settings.pool, "after": (*task.after, *after)}
+        return task.model_copy(update=changed)
 
     async def submit_many(self, tasks: Iterable[Submission]) -> AsyncIterator[Result]:
         """Submit what `own` gave; gives results in order as they come. A refused one is a result with `error`."""

@@ -29,6 +29,7 @@ class Wanted:
     user: str | None = None
     statuses: frozenset[str] = frozenset()  #: words that a status or an outcome may be
     labels: Mapping[str, str] = field(default_factory=dict)
+    group: str | None = None
     ended_before: datetime | None = None  #: by `finished`
 
     def takes(self, record: TaskRecord) -> bool:
@@ -36,6 +37,8 @@ class Wanted:
         if self.executor is not None and record.executor != self.executor:
             return False
         if self.user is not None and record.user != self.user:
+            return False
+        if self.group is not None and record.group != self.group:
             return False
         if self.statuses and self.statuses.isdisjoint((record.status, record.outcome or "")):
             return False

@@ -34,6 +34,10 @@ class Options:
     retry_delay: float | None = None  #: seconds before the first retry (10)
     retry_backoff: float | None = None  #: factor from one delay to the next (2)
     retry_on: Sequence[Outcome] = ()  #: outcomes that are tried again; none: failed, timeout, lost, node_fail
+    group: str | None = None  #: tasks that are named together, as @GROUP
+    after: Sequence[str] = ()  #: ids, or @GROUP: not before these have succeeded
+    after_any: Sequence[str] = ()  #: not before these have ended
+    after_fail: Sequence[str] = ()  #: not before these have ended in another way than success
     key: str | None = None  #: the same key gives the same task
     send: Sequence[str | Path] = ()  #: files that travel along
     stdin: bytes | None = None
@@ -63,6 +67,7 @@ def prepare(command: str | Sequence[str], options: Options, *, host: str) -> Sub
         retry=_retry(options),
         message=options.message,
         labels=dict(options.labels),
+        group=options.group,
         key=options.key,
         executor=options.executor,
         pool=options.pool,

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from qme.contracts.tasks import RetryPolicy, SentFile, TaskRecord
+from qme.contracts.tasks import Parent, RetryPolicy, SentFile, TaskRecord
 
 #: bytes of one request on the control plane that names several tasks; one for a single task holds its files as well
 MAX_REQUEST = 256 * 1024
@@ -22,6 +22,8 @@ MAX_FILES = 512 * 1024
 MAX_RECORD = 64 * 1024
 #: tasks in one request
 MAX_ITEMS = 1000
+#: tasks that one task may wait for
+MAX_PARENTS = 10_000
 #: share of a storage limit of the bus from which new tasks are refused
 FULL = 0.9
 
@@ -58,6 +60,8 @@ class Submission(_Wire):
     retry: RetryPolicy = RetryPolicy()
     message: str | None = None
     labels: dict[str, str] = {}
+    group: str | None = None
+    after: tuple[Parent, ...] = ()
     key: str | None = None
     executor: str | None = None
     pool: str | None = None

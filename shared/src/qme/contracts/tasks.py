@@ -83,6 +83,28 @@ class RetryPolicy(_Stored):
     backoff: float = 2.0  #: factor from one delay to the next
 
 
+class On(StrEnum):
+    """How a parent has to end before a task that waits for it may start."""
+
+    SUCCESS = "success"
+    ANY = "any"
+    FAIL = "fail"  #: any end but success
+
+
+class Parent(_Stored):
+    """A task that another one waits for."""
+
+    uuid: str
+    on: On = On.SUCCESS
+
+
+class WaitingFor(_Stored):
+    """What a task that is not released waits for: how many parents, and the first of them. The spec has all."""
+
+    count: int
+    parents: tuple[Parent, ...] = ()
+
+
 class Attempt(_Stored):
     """An earlier attempt of a task: a line of history, without output (the log stream has that by attempt)."""
 
@@ -129,6 +151,8 @@ class TaskSpec(_Stored):
     retry: RetryPolicy = RetryPolicy()
     message: str | None = None
     labels: dict[str, str] = {}
+    group: str | None = None  #: tasks that people name together, as @GROUP
+    after: tuple[Parent, ...] = ()  #: it waits for their ends
     key: str | None = None  #: the user's own deduplication key
     host: str | None = None  #: where it was submitted
 
@@ -149,6 +173,7 @@ class TaskRecord(_Stored):
     user: str
     message: str | None = None
     labels: dict[str, str] = {}
+    group: str | None = None
     status: Status = Status.QUEUED
     outcome: Outcome | None = None
     reason: str | None = None  #: one sentence on why it stands as it does
@@ -160,6 +185,8 @@ class TaskRecord(_Stored):
     claim: Claim | None = None
     released: Moment | None = None  #: since when a worker may claim it; null: waiting
     not_before: Moment | None = None  #: a retry waits until then
+    waiting_for: WaitingFor | None = None  #: it is not released before these have ended as they should
+    unmet: str | None = None  #: uuid of the parent that ended otherwise, for which this task was cancelled
     cancel: CancelRequest | None = None
     provisional: bool = False  #: `lost` concluded from silence alone
     corrected: bool = (
@@ -187,6 +214,11 @@ class TaskRecord(_Stored):
     def due(self) -> bool:
         """A queue message belongs on the bus, and a worker may claim the task, exactly while this holds."""
         return self.released is not None and self.claim is None
+
+    @property
+    def waits(self) -> bool:
+        """A submitter has to release it first: its parents, a retry's delay, or its turn stand before that."""
+        return self.released is None and self.claim is None and not self.ended
 
     @property
     def ended(self) -> bool:
@@ -217,6 +249,8 @@ HEADER_CLAIM = "Qme-Claim"
 #: present where an end is a guess, and where one that was told before is taken back or replaced
 HEADER_PROVISIONAL = "Qme-Provisional"
 HEADER_CORRECTED = "Qme-Corrected"
+#: present while a task waits for its release: for what, in a word
+HEADER_WAITS = "Qme-Waits"
 #: header of an event in the audit trail: the record's revision that it tells of
 HEADER_REVISION = "Qme-Revision"
 #: header of a chunk of output: its byte offset
@@ -230,6 +264,8 @@ def event_headers(record: TaskRecord, by: str) -> dict[str, str]:
         headers[HEADER_OUTCOME] = record.outcome.value
     if record.claim is not None:
         headers[HEADER_CLAIM] = record.claim.worker
+    if record.waits:
+        headers[HEADER_WAITS] = "parents" if record.waiting_for else "time" if record.not_before else "turn"
     if record.provisional:
         headers[HEADER_PROVISIONAL] = "1"
     if record.corrected:

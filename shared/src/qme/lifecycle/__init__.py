@@ -5,6 +5,7 @@ it at the revision it read, and on a conflict does all three again: so every eve
 
     event            who          what it does
     Released         submitter    a worker may claim the task now; a queue message becomes due
+    Unmet            submitter    a parent ended otherwise than the task waits for: cancelled, with the reason
     Claimed          worker       the attempt belongs to this worker alone
     TakenOver        worker       the attempt of a worker that fell silent goes on here, where its executor can do that
     Started          worker       the command runs (or waits in a scheduler, then the status stays `queued`)
@@ -36,9 +37,11 @@ from qme.lifecycle.events import (
     Returned,
     Started,
     TakenOver,
+    Unmet,
     Vanished,
 )
-from qme.lifecycle.records import KEPT_ATTEMPTS, new_record, story, violations
+from qme.lifecycle.parents import Met, Never, Standing, Verdict, Waits, edge, judge
+from qme.lifecycle.records import KEPT_ATTEMPTS, new_record, story, violations, waiting_for
 from qme.lifecycle.transitions import Transition, advance
 
 __all__ = [
@@ -51,18 +54,27 @@ __all__ = [
     "Enqueue",
     "Event",
     "Finish",
+    "Met",
+    "Never",
     "Nudge",
     "Progressed",
     "Released",
     "Rerun",
     "Retry",
     "Returned",
+    "Standing",
     "Started",
     "TakenOver",
     "Transition",
+    "Unmet",
     "Vanished",
+    "Verdict",
+    "Waits",
     "advance",
+    "edge",
+    "judge",
     "new_record",
     "story",
     "violations",
+    "waiting_for",
 ]

@@ -26,6 +26,7 @@ def close(record: TaskRecord, outcome: Outcome, at: datetime, reason: str | None
         "claim": None,
         "released": None,
         "not_before": None,
+        "waiting_for": None,
     }
     return record.model_copy(update=changes)
 
@@ -55,6 +56,7 @@ def begin_next(
         "claim": None,
         "released": None,
         "not_before": not_before,
+        "unmet": None,
         "cancel": None,
         "provisional": False,
         "corrected": corrected,

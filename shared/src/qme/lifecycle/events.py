@@ -8,15 +8,26 @@ from datetime import datetime
 from typing import Any
 
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import Holder, Outcome, Status
+from qme.contracts.tasks import Holder, Outcome, Status, WaitingFor
 
 
 # -- events ----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The task may be claimed."""
+    """The task may be claimed. `attempt` is the one that was judged; None: whichever stands."""
 
     at: datetime
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A parent (by uuid) has ended in another way than the task waits for: it will never start."""
+
+    attempt: int
+    parent: str
+    at: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +135,22 @@ class Rerun:
     at: datetime
     attempt: int | None = None
     force: bool = False
+    #: what it waits for once more, as its first attempt did
+    waits: WaitingFor | None = None
 
 
 Event = (
-    Released | Claimed | TakenOver | Started | Progressed | CancelAsked | Ended | Vanished | Returned | Rerun
+    Released
+    | Unmet
+    | Claimed
+    | TakenOver
+    | Started
+    | Progressed
+    | CancelAsked
+    | Ended
+    | Vanished
+    | Returned
+    | Rerun
 )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec
+from qme.contracts.tasks import Outcome, Parent, Status, TaskRecord, TaskSpec, WaitingFor
 
 #: earlier attempts kept in the record; older lines are dropped (their output stays in the log stream by attempt)
 KEPT_ATTEMPTS = 20
 #: characters of the command kept in a record, which is for display; the spec has all its words
 KEPT_COMMAND = 16_384
+#: parents named in a record; the spec has all of them
+SHOWN_PARENTS = 8
 
 
 def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
@@ -28,12 +31,19 @@ def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
         user=spec.user,
         message=spec.message,
         labels=spec.labels,
+        group=spec.group,
+        waiting_for=waiting_for(spec.after),
         created=now,
         retry=spec.retry,
         cwd=spec.cwd,
         env=tuple(sorted(spec.env)),
         files=files,
     )
+
+
+def waiting_for(parents: Sequence[Parent]) -> WaitingFor | None:
+    """Make the excerpt of a task's parents that its record has; None where there are none."""
+    return WaitingFor(count=len(parents), parents=tuple(parents[:SHOWN_PARENTS])) if parents else None
 
 
 def _shortened(command: str) -> str:
@@ -66,6 +76,9 @@ def violations(record: TaskRecord) -> list[str]:
         "history is older than the current attempt": all(a.attempt < record.attempt for a in record.attempts),
         "history is kept short": len(record.attempts) <= KEPT_ATTEMPTS,
         "retries stay within their limit": record.retries <= max(record.retry.limit, 0),
+        "a released task waits for nobody": record.waiting_for is None or record.waits,
+        "only a cancelled task had a parent that ended wrongly": record.unmet is None
+        or record.outcome is Outcome.CANCELLED,
         "a claim is made on what was released": record.claim is None or record.released is not None,
     }
     return [text for text, holds in rules.items() if not holds]

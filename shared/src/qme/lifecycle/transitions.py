@@ -26,6 +26,7 @@ from qme.lifecycle.events import (
     Returned,
     Started,
     TakenOver,
+    Unmet,
     Vanished,
 )
 from qme.lifecycle.records import story
@@ -50,8 +51,8 @@ def advance(record: TaskRecord, event: Event) -> Transition:
     repeat: an event that has been applied already gives an unchanged transition.
     """
     match event:
-        case Released():
-            return _released(record, event)
+        case Released() | Unmet():
+            return _released(record, event) if isinstance(event, Released) else _unmet(record, event)
         case Claimed() | TakenOver():
             return _claimed(record, event) if isinstance(event, Claimed) else _taken_over(record, event)
         case Started():
@@ -86,10 +87,18 @@ def _with(record: TaskRecord, **changes: Any) -> TaskRecord:
 def _released(record: TaskRecord, event: Released) -> Transition:
     if record.ended or record.released is not None:
         return _same(record)
-    if record.not_before is not None and event.at < record.not_before:
+    stale = event.attempt not in (None, record.attempt)
+    if stale or (record.not_before is not None and event.at < record.not_before):
         return _same(record)  # somebody who stood still meanwhile meant an earlier attempt
-    released = _with(record, released=event.at, not_before=None)
+    released = _with(record, released=event.at, not_before=None, waiting_for=None)
     return Transition(released, (Enqueue(record.key, record.attempt),))
+
+
+def _unmet(record: TaskRecord, event: Unmet) -> Transition:
+    if not record.waits or record.waiting_for is None or event.attempt != record.attempt:
+        return _same(record)
+    ended = close(_with(record, unmet=event.parent), Outcome.CANCELLED, event.at, event.reason)
+    return Transition(ended, (Finish(record.key, Outcome.CANCELLED),))
 
 
 def _claimed(record: TaskRecord, event: Claimed) -> Transition:
@@ -247,6 +256,7 @@ def _returned(record: TaskRecord, event: Returned) -> Transition:
         worker=event.worker,
         released=record.released or event.at,
         not_before=None,
+        waiting_for=None,
         started=record.started or running,
         data={**record.data, **event.data},
     )
@@ -263,6 +273,8 @@ def _rerun(record: TaskRecord, event: Rerun) -> Transition:
             record, event, "it may still be running where nobody sees it; --force starts it all the same"
         )
     begun = begin_next(record, record.outcome, retries=0, not_before=None, corrected=False)
+    if event.waits is not None:
+        return Transition(_with(begun, waiting_for=event.waits))
     fresh = _with(begun, released=event.at)
     return Transition(fresh, (Enqueue(record.key, fresh.attempt),))
 

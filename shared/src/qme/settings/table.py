@@ -138,6 +138,11 @@ class Settings:
         3600.0, duration(), "a task whose worker is silent for this long counts as lost, until it comes back"
     )
 
+    lost_settle: float = option(
+        86_400.0,
+        duration(),
+        "what waits for a task that counts as lost gives its worker this long to come back",
+    )
     records_keep: float = option(
         90 * 86_400.0,
         duration(zero="forever"),

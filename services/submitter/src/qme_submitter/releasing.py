@@ -1,0 +1,268 @@
+"""Releases tasks that wait: for their parents' ends, for a retry's delay, for their turn. Done by whoever leads.
+
+Two leaders at once do no harm: a release, and the end of a task that can't start any more, are compare-and-set writes.
+What is known comes from the changes as the bus republishes them, from the tasks that this submitter accepted, and from
+the janitor's reading of all records, which also makes good what the others missed. What ends a task (a parent that
+ended otherwise) is asked of the leader once more before it counts. Decides nothing: see `lifecycle.parents`, `turns`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Iterable, Sequence
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from qme.bus.kv import OPERATION, Corrupt, Entry, Removed
+from qme.bus.port import Message
+from qme.contracts import subjects
+from qme.contracts.subjects import TaskKey, any_key
+from qme.contracts.tasks import (
+    HEADER_OUTCOME,
+    HEADER_PROVISIONAL,
+    HEADER_STATUS,
+    HEADER_WAITS,
+    On,
+    Outcome,
+    Parent,
+    TaskRecord,
+)
+from qme.errors import Conflict, InvalidRequest, NotFound, QmeError
+from qme.lifecycle import Event, Never, Released, Standing, Unmet, edge
+from qme.observe.logging import get_logger
+from qme.observe.metrics import SubmitterMetrics
+from qme_submitter.changes import Changes
+from qme_submitter.turns import choose
+from qme_submitter.waiting import Index, Waiting
+
+log = get_logger(__name__)
+
+#: reads and writes at the same time
+TOGETHER = 64
+#: tasks that are judged before the loop looks again at what has happened meanwhile
+PIECE = 512
+#: seconds for which news is gathered: a submitter knows the tasks that it accepts, and need not read them
+GATHER = 0.02
+#: seconds between two tries while the bus is away
+RETRY = 1.0
+_GONE = Standing(gone=True)
+
+
+class Releasing:
+    """The index of what waits, kept while this submitter leads, and what follows from it."""
+
+    def __init__(self, changes: Changes, settle: float, metrics: SubmitterMetrics) -> None:
+        self._changes = changes
+        self._buckets = changes.buckets
+        self._metrics = metrics
+        self._index = Index(settle)
+        self._heard: dict[str, tuple[TaskKey, int]] = {}
+        self._leads = False
+        self._wake = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+
+    # -- who does it ---------------------------------------------------------------------------------------------------
+    def lead(self) -> None:
+        """Act on what is known, from now on: all records have been read."""
+        self._leads = True
+        self._wake.set()
+
+    def forget(self) -> None:
+        """Somebody else leads, or all has to be read anew."""
+        self._leads = False
+        self._index = Index(self._index.settle)
+        self._heard.clear()
+
+    async def run(self) -> None:
+        """Release until cancelled; survives any loss of the bus."""
+        while True:
+            pause = await self._round()
+            # Not `wait_for`: in Python 3.11 it loses a cancellation that comes just as the event is set.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(GATHER)
+
+    async def _round(self) -> float | None:
+        try:
+            return await self.look() if self._leads else None
+        except QmeError as error:
+            log.warning("releasing.round_failed", error=error.message)
+        except Exception:
+            log.exception("releasing.round_failed")
+        return RETRY
+
+    # -- what becomes known --------------------------------------------------------------------------------------------
+    def accepted(self, revision: int, record: TaskRecord) -> None:
+        """Take in a task that this submitter has just accepted."""
+        if self._leads and record.waits and self._is_whole(record):
+            self._index.add(record, revision, _shown(record))
+            self._wake.set()
+
+    async def note(self, seen: Entry[TaskRecord]) -> None:
+        """Take in a record as it was read. Raises what the bus raises."""
+        record, uuid = seen.value, seen.value.uuid
+        if record.waits:
+            self._index.add(record, seen.revision, await self._parents(record))
+        else:
+            self._index.left(uuid, seen.revision)
+        self._index.stands(uuid, seen.revision, Standing.of(record))
+        self._wake.set()
+
+    def gone(self, key: str, revision: int) -> None:
+        """Take in that a record was removed."""
+        self._stands(key, revision, _GONE)
+
+    def unusable(self, key: str, revision: int) -> None:
+        """Take in that a record can't be read: it says nothing about the task."""
+        self._stands(key, revision, Standing())
+
+    def _stands(self, key: str, revision: int, standing: Standing) -> None:
+        uuid = key.rpartition(".")[2]
+        self._index.left(uuid, revision)
+        self._index.stands(uuid, revision, standing)
+        self._wake.set()
+
+    def hear(self, event: Message) -> None:
+        """Take in a change as it is republished, without the record itself."""
+        uuid, headers = event.subject.rpartition(".")[2], event.headers
+        known = self._index.tasks.get(uuid)
+        if HEADER_WAITS in headers:
+            if known is None or known.revision < event.seq:
+                with contextlib.suppress(InvalidRequest):
+                    key = TaskKey.parse(event.subject.removeprefix(subjects.change_subject("")))
+                    self._heard[uuid] = (key, event.seq)
+                    self._wake.set()
+        elif known is not None:
+            self._index.left(uuid, event.seq)
+        if self._index.is_parent(uuid):
+            self._index.stands(uuid, event.seq, self._standing(event))
+            self._wake.set()
+
+    def _standing(self, event: Message) -> Standing:
+        headers = event.headers
+        if OPERATION in headers:
+            return _GONE
+        outcome = headers.get(HEADER_OUTCOME)
+        if outcome is None or HEADER_STATUS not in headers:
+            return Standing()
+        return Standing(Outcome(outcome), HEADER_PROVISIONAL in headers, self._buckets.clock())
+
+    @staticmethod
+    def _is_whole(record: TaskRecord) -> bool:
+        return record.waiting_for is None or len(record.waiting_for.parents) == record.waiting_for.count
+
+    async def _parents(self, record: TaskRecord) -> Sequence[Parent]:
+        if self._is_whole(record):
+            return _shown(record)
+        spec = await self._buckets.specs.get(str(record.key), leader=True)
+        return _shown(record) if spec is None else spec.value.after
+
+    # -- what is done --------------------------------------------------------------------------------------------------
+    async def look(self) -> float | None:
+        """Release what can be released now; gives the seconds until the next look, None: an event will tell.
+
+        Raises what the bus raises; what was not done then is tried at the next look.
+        """
+        async with self._one_at_a_time:
+            await self._read()
+            now = self._buckets.clock()
+            self._index.wake(now)
+            never: list[tuple[Waiting, Never]] = []
+            for uuid in list(islice(self._index.suspects, PIECE)):
+                verdict = self._index.judge(uuid, now)
+                if isinstance(verdict, Never):
+                    never.append((self._index.tasks[uuid], verdict))
+            chosen = choose(self._index.ready.values())
+            await _together(self._release(task) for task in chosen[:PIECE])
+            await _together(self._end(task, verdict) for task, verdict in never)
+            soonest = self._index.wake(now)
+        if self._index.suspects or self._index.unknown or len(chosen) > PIECE:
+            return 0.0
+        return None if soonest is None else max((soonest - now) / timedelta(seconds=1), 0.0)
+
+    async def _read(self) -> None:
+        """Read what was only heard of: tasks that wait, and parents of whom nothing is known."""
+        heard, self._heard = self._heard, {}
+        missing = [
+            key
+            for uuid, (key, revision) in heard.items()
+            if (known := self._index.tasks.get(uuid)) is None or known.revision < revision
+        ]
+        try:
+            await _together(self._read_one(str(key)) for key in missing)
+            await _together(self._read_one(any_key(uuid)) for uuid in list(self._index.unknown))
+        except QmeError:
+            self._heard = {**heard, **self._heard}
+            raise
+
+    async def _read_one(self, key: str) -> None:
+        seen = await self._buckets.records.look(key, leader=True)
+        if isinstance(seen, Entry) and str(seen.value.key) == seen.key:
+            await self.note(seen)
+        elif seen is None or isinstance(seen, Removed):
+            self.gone(key, seen.revision if seen else 0)
+        else:
+            self.unusable(seen.key, seen.revision)
+
+    async def _release(self, task: Waiting) -> None:
+        event = Released(self._buckets.clock(), task.record.attempt)
+        if await self._apply(task, event) and task.record.not_before is not None:
+            self._metrics.retried.inc()
+
+    async def _end(self, task: Waiting, verdict: Never) -> None:
+        seen = await self._buckets.records.look(any_key(verdict.parent), leader=True)
+        now = self._buckets.clock()
+        standing = _GONE
+        if isinstance(seen, Entry):
+            standing = Standing.of(seen.value)
+        elif isinstance(seen, Corrupt):
+            standing = Standing()
+        self._index.stands(verdict.parent, seen.revision if seen else 0, standing)
+        parent = Parent(uuid=verdict.parent, on=task.parents[verdict.parent])
+        again = edge(parent, standing, now, self._index.settle)
+        if not isinstance(again, Never):
+            return
+        name = seen.value.uid if isinstance(seen, Entry) else verdict.parent
+        reason = f"it waits for {_WISHES[parent.on]} of {name}, which {again.why}"
+        await self._apply(task, Unmet(task.record.attempt, verdict.parent, now, reason))
+
+    async def _apply(self, task: Waiting, event: Event) -> bool:
+        try:
+            done, _ = await self._changes.apply(task.key, event, self._buckets.bus.user)
+        except (InvalidRequest, NotFound, Conflict) as error:
+            # The janitor reads it again once it changes.
+            log.warning("releasing.change_refused", task=task.key.taskid, error=error.message)
+            self._index.suspects.pop(task.key.uuid, None)
+            self._index.ready.pop(task.key.uuid, None)
+            return False
+        if not done.record.waits:
+            self._index.left(task.key.uuid, task.revision + 1)
+        elif done.unchanged:
+            # It stands at a later attempt than the one that was judged.
+            self._heard[task.key.uuid] = (task.key, task.revision + 1)
+        return not done.unchanged
+
+
+_WISHES = {On.SUCCESS: "the success", On.FAIL: "the failure", On.ANY: "the end"}
+
+
+def _shown(record: TaskRecord) -> Sequence[Parent]:
+    return record.waiting_for.parents if record.waiting_for else ()
+
+
+async def _together(calls: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """Make calls, some at a time; the first error is raised once all have come back."""
+    gate = asyncio.Semaphore(TOGETHER)
+
+    async def one(call: Coroutine[Any, Any, Any]) -> None:
+        async with gate:
+            await call
+
+    results = await asyncio.gather(*(one(call) for call in calls), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

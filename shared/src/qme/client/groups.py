@@ -1,0 +1,57 @@
+"""What `@NAME` and lists of ids mean: which tasks belong to a group, and which ones a task is to wait for.
+
+A group is its owner's: the same name of two users means two groups. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from qme.client.listing import Wanted
+from qme.contracts.tasks import On, Parent, TaskRecord
+from qme.errors import InvalidRequest, NotFound
+
+if TYPE_CHECKING:
+    from qme.client.api import AsyncClient
+    from qme.client.submission import Options
+
+SIGN = "@"
+
+
+def name_of(text: str) -> str | None:
+    """Give the group's name of what a person wrote; None where it is no group but an id."""
+    return text[len(SIGN) :] if text.startswith(SIGN) else None
+
+
+async def members(client: AsyncClient, group: str) -> list[TaskRecord]:
+    """Give a group's tasks, oldest first. Raises NotFound where there are none."""
+    wanted = Wanted(user=client.user, group=group)
+    found = [item async for item in client.stream(wanted) if isinstance(item, TaskRecord)]
+    if not found:
+        raise NotFound(f"you have no group {group!r}; `qme ls` lists your tasks")
+    return sorted(found, key=lambda record: (record.created, record.uuid))
+
+
+async def uuids(client: AsyncClient, texts: Iterable[str]) -> AsyncIterator[str]:
+    """Give the uuids that ids and groups stand for. Raises NotFound, InvalidRequest."""
+    for text in texts:
+        if (group := name_of(text)) is not None:
+            for record in await members(client, group):
+                yield record.uuid
+        else:
+            yield (await client.records.need(text)).uuid
+
+
+async def parents(client: AsyncClient, options: Options) -> Sequence[Parent]:
+    """Name the tasks that a task waits for, each once."""
+    found: dict[str, On] = {}
+    for on, texts in (
+        (On.SUCCESS, options.after),
+        (On.ANY, options.after_any),
+        (On.FAIL, options.after_fail),
+    ):
+        async for uuid in uuids(client, texts):
+            if found.setdefault(uuid, on) is not on:
+                raise InvalidRequest(f"{uuid} can be waited for in one way only: {found[uuid]} or {on}")
+    return tuple(Parent(uuid=uuid, on=on) for uuid, on in found.items())
