@@ -222,7 +222,15 @@ bench-cluster: setup ## how long three NATS nodes take no write while the leadin
 	@$(BIN)/python benchmarks/cluster_gaps.py
 
 .PHONY: bench
-bench: setup ## what qme adds to a command: the time of `qme run true`, step by step, on the local stack
+bench: setup ## how fast qme is, beside bare processes and other systems: make bench [GROUPS='shell …']
+	@$(BIN)/python -m benchmarks $(if $(filter command line,$(origin GROUPS)),$(GROUPS))
+
+.PHONY: bench-smoke
+bench-smoke: setup ## a handful of each measurement, to see that all of them still run
+	@scripts/group --once bench $(BIN)/python -m benchmarks --smoke
+
+.PHONY: bench-run
+bench-run: setup ## what qme adds to a command: the time of `qme run true`, step by step, on the local stack
 	@$(BIN)/python benchmarks/run_split.py
 
 .PHONY: bench-slurm

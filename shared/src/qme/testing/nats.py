@@ -65,6 +65,12 @@ class NatsServer:
         return f"nats://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        """Its process; it must have been started."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def creds(self) -> Path:
         """Credentials file of the user who may do everything."""
         path = self.folder / "admin.json"
