@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
@@ -118,7 +119,7 @@ async def test_nice(tmp_path: Path) -> None:
     """With the setting, commands give way to others; options of the command are not taken for nice's."""
     task = Recorder(tmp_path, argv=("-x", "1"))
     await ShellExecutor(ShellSettings(nice=5)).execute(task)
-    assert task.asked["argv"] == ("nice", "-n", "5", "--", "-x", "1")
+    assert task.asked["argv"] == (shutil.which("nice"), "-n", "5", "--", "-x", "1")
 
 
 async def test_the_time_of_the_start_stays(tmp_path: Path) -> None:

@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from qme.contracts.tasks import TaskSpec
 from qme.executor import Executor, ExecutorSettings, Result, Task, capture, option
 from qme.executor.environment import OF_A_SHELL
 from qme.executor.workplace import prepare, ready
-from qme.settings import BOOLEAN, integer
+from qme.settings import BOOLEAN, choice, integer
 
 #: seconds within which a login shell has to tell its environment
 LOGIN_PATIENCE = 60.0
+#: by their paths: a task's own PATH must not say what stands before its command
+_NICE = shutil.which("nice") or "nice"
+_IONICE = shutil.which("ionice") or "ionice"
+_STANDS_BACK: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "low": (_IONICE, "-c", "2", "-n", "7", "--"),
+    "idle": (_IONICE, "-c", "3", "--"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +34,7 @@ class ShellSettings(ExecutorSettings):
     """Settings of the shell executor."""
 
     nice: int = option(0, integer(0, 19), "commands run with this niceness")
+    ionice: str = option("none", choice("none", "low", "idle"), "how far commands stand back at the disks")
     login_shell: bool = option(False, BOOLEAN, "commands get the environment of a login shell")
 
 
@@ -44,10 +55,14 @@ class ShellExecutor(Executor[ShellSettings]):
         if self.settings.login_shell:
             self._login = await login_environment()
 
+    def search_path(self, spec: TaskSpec) -> str:
+        """Where the login shell looks, if that is asked for."""
+        return super().search_path(spec.model_copy(update={"env": {**self._login, **spec.env}}))
+
     async def execute(self, task: Task) -> Result:
         """Run the task's command to its end."""
-        spec = task.spec
         place = await ready(task, prepare)
+        spec = task.spec
         await task.update(
             pwd=str(place.cwd),
             user=pwd.getpwuid(os.getuid()).pw_name,
@@ -57,7 +72,8 @@ class ShellExecutor(Executor[ShellSettings]):
         )
         argv = ("/bin/sh", "-c", *spec.argv) if spec.shell else spec.argv
         if self.settings.nice:
-            argv = ("nice", "-n", str(self.settings.nice), "--", *argv)
+            argv = (_NICE, "-n", str(self.settings.nice), "--", *argv)
+        argv = (*_STANDS_BACK[self.settings.ionice], *argv)
         ended = await task.run(
             argv, cwd=place.cwd, env={**self._login, **spec.env}, stdin=place.stdin, timeout=spec.timeout
         )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qme.contracts import sbatch_words
 from qme.contracts.tasks import SentFile
 from qme.executor import Task, plain_words
 from qme.executor.workplace import Workplace, WorkplaceError, lay_out, prepare
-from qme_executor_slurm import sbatch
+from qme_executor_slurm import rules, sbatch
 from qme_executor_slurm.sbatch import Submission
+from qme_executor_slurm.settings import SlurmSettings
 
 #: bytes of a script that are read; Slurm itself takes no larger one by default
 _LARGEST = 4 << 20
@@ -29,8 +31,11 @@ class Call:
     script: Path | None = None
 
 
-def prepare_call(task: Task) -> Call:
-    """Lay out what the task brings and word its sbatch. Raises WorkplaceError. Safe to repeat."""
+def prepare_call(task: Task, settings: SlurmSettings | None = None) -> Call:
+    """Lay out what the task brings and word its sbatch, within the rules of `settings`.
+
+    Raises WorkplaceError. Safe to repeat.
+    """
     place = prepare(task)
     argv = plain_words(task.spec)
     folder = place.cwd / (sbatch_words.working_directory(argv) or "")
@@ -40,9 +45,24 @@ def prepare_call(task: Task) -> Call:
     text = _content(path) if path else stdin or b""
     if word and path and not _leads_there(word, path, folder):
         argv[1 + (sbatch_words.read(argv[1:]).script or 0)] = str(path)
+    if settings is not None:
+        _check(settings, task, argv, text, place.cwd)
     mark = sbatch.marker(task.spec.uuid, task.number)
     submission = sbatch.build(argv, mark, script=text.decode(errors="replace"), env=task.spec.env)
     return Call(submission, place, stdin, path)
+
+
+def _check(settings: SlurmSettings, task: Task, argv: list[str], script: bytes, cwd: Path) -> None:
+    def resolved(folder: str) -> Path:
+        return Path(os.path.realpath(cwd / folder))
+
+    if settings.directories is not None:
+        folders = tuple(Path(os.path.realpath(one)) for one in settings.directories)
+        settings = replace(settings, directories=folders)
+    words = sbatch_words.read(argv[1:])
+    text = script.decode(errors="replace")
+    if (why := rules.refusal(settings, words, text, task.spec.env, resolved)) is not None:
+        raise WorkplaceError(why)
 
 
 def clusters_of(task: Task) -> str | None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -29,7 +31,10 @@ _SLACK = 5.0
 _TOGETHER = 4
 #: The umask is passed on to the job; the time limit holds also when we die meanwhile, so that the end of an sbatch that
 #: nobody watches any more is known.
-_BOUNDED = 'umask "$0" && exec timeout -s KILL "$@"'
+_BOUNDED = f'umask "$0" && exec {shlex.quote(shutil.which("timeout") or "timeout")} -s KILL "$@"'
+
+#: by its path, since a task may bring a PATH of its own
+_ENV = shutil.which("env") or "env"
 
 
 class NoAnswer(QmeError):
@@ -161,7 +166,7 @@ def submit_environment(given: Mapping[str, str], *, taskid: str, uuid: str, atte
 def without_stray(given: Mapping[str, str]) -> list[str]:
     """Give the words before a command that keep the worker's own wishes to Slurm from it, but not the user's."""
     kept = sbatch.submit_environment(os.environ, given)
-    return ["env", *(word for name in sorted(os.environ.keys() - kept.keys()) for word in ("-u", name))]
+    return [_ENV, *(word for name in sorted(os.environ.keys() - kept.keys()) for word in ("-u", name))]
 
 
 def _cleaned(env: Mapping[str, str]) -> dict[str, str]:

@@ -144,7 +144,7 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
         finally:
             self._poller.discard(watch)
         states = history.after(following.states, watch.job, datetime.now(UTC))
-        return _result(task, watch.job, ending, states, timed_out=timed_out)
+        return _result(task, watch.job, ending, states, timed_out=self._limit(task) if timed_out else None)
 
     async def _until_ended(
         self, task: Task, watch: Watch, journal: Journal, following: Following, output: AsyncExitStack
@@ -176,6 +176,11 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
         if not shows:
             await self._show(task, watch.job, journal, output)
         return ending, timed_out
+
+    def _limit(self, task: Task) -> str:
+        """Name the time limit that counted."""
+        ours = task.spec.timeout == self.settings.max_runtime
+        return "this worker's rule max_runtime" if ours else "the task's own time limit"
 
     async def _show(self, task: Task, job: Job, journal: Journal, output: AsyncExitStack) -> None:
         """Follow the job's output files; an array has too many of them."""
@@ -212,7 +217,7 @@ def _seconds_left(task: Task, job: Job) -> float | None:
     return (job.started + timedelta(seconds=task.spec.timeout) - datetime.now(UTC)).total_seconds()
 
 
-def _result(task: Task, job: Job, ending: Ending, states: history.States, *, timed_out: bool) -> Result:
+def _result(task: Task, job: Job, ending: Ending, states: history.States, *, timed_out: str | None) -> Result:
     """Word the end of the attempt."""
     data = {**exports.exported(job), "states": states, "fault": ending.fault}
     times = {"started": job.started, "finished": job.ended}
@@ -222,5 +227,5 @@ def _result(task: Task, job: Job, ending: Ending, states: history.States, *, tim
         outcome = reason = None  # who wanted it says the worker
     elif ending.outcome is Outcome.CANCELLED and timed_out:
         outcome, code = Outcome.TIMEOUT, _TIMED_OUT
-        reason = f"ended at the task's own time limit of {task.spec.timeout:g} s"
+        reason = f"ended at {timed_out} of {task.spec.timeout:g} s"
     return Result(code, outcome, data, reason, **times)

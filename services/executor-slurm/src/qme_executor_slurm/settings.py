@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qme.executor import ExecutorSettings, option
-from qme.settings import TEXT, duration, integer
+from qme.executor import ExecutorSettings, option, optional
+from qme.settings import NAMES, TEXT, duration, integer
 from qme_executor_slurm.pace import Limits
 from qme_executor_slurm.polling import Rules
 
@@ -18,6 +18,13 @@ class SlurmSettings(ExecutorSettings):
     sacct_format: str = option(
         "jobid,jobname,partition,alloccpus,elapsed,state,exitcode", TEXT, "columns of the action status"
     )
+
+    # -- what is refused, beside the rules of every executor
+    options: tuple[str, ...] | None = optional(
+        NAMES,
+        "options of sbatch, by their long names, that tasks may use; unset: all, beside allow not uid, wrap, …",
+    )
+    options_deny: tuple[str, ...] | None = optional(NAMES, "options of sbatch that tasks may not use")
 
     # -- submitting
     sbatch_parallel: int = option(4, integer(1, 64), "sbatch commands that run at a time")

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import replace
+from functools import partial
 
 from qme.contracts.tasks import Outcome
 from qme.executor import Result, Task
@@ -67,7 +68,7 @@ class Submitter:
                 if refusal and journal.submitted is None:
                     return self._refusal(refusal, task)
                 continue
-            call = await ready(task, prepare_call)
+            call = await ready(task, partial(prepare_call, settings=self._settings))
             await task.update(pwd=str(call.place.cwd), script=call.script and str(call.script))
             if not call.submission.submits:
                 argv = [*commands.without_stray(task.spec.env), *call.submission.argv]

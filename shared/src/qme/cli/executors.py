@@ -124,6 +124,8 @@ def _show_workers(known: list[Known]) -> None:
         for worker in one.workers:
             busy = f"{worker.active}/{worker.slots}"
             table.row(*place, worker.worker, worker.host, busy, age(worker.at), _condition(worker))
+            if worker.rules:
+                say(f"rules of {worker.worker}: {'; '.join(f'{k} = {v}' for k, v in worker.rules.items())}")
         if not one.workers:
             table.row(*place, "-", "-", "-", "-", _state(one))
         if one.pause is not None:

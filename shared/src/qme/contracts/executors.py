@@ -113,6 +113,8 @@ class Heartbeat(_Advert):
     pause: Pause | None = None
     #: told to drain, and holds nothing any more
     drained: bool = False
+    #: what it refuses (docs/deploy/policy.md): rules by name, as its settings spell them
+    rules: dict[str, str] = {}
     boot: str | None = None  #: which boot of its host it is
 
     @property

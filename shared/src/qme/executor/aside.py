@@ -38,5 +38,5 @@ async def aside(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         except RuntimeError:  # the loop has ended: nobody asks any more
             return
 
-    threading.Thread(target=run, name=f"aside {work.__name__}", daemon=True).start()
+    threading.Thread(target=run, name=f"aside {getattr(work, '__name__', work)}", daemon=True).start()
     return await done

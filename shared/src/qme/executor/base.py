@@ -14,6 +14,7 @@ The life of an attempt, as an author sees it:
 from __future__ import annotations
 
 import inspect
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -57,7 +58,7 @@ class Result:
 
 
 #: why a command is ended; it decides the outcome where the command had not ended by itself before
-EndReason = Literal["cancel", "timeout"]
+EndReason = Literal["cancel", "timeout", "output"]
 
 
 class Task(Protocol):
@@ -65,7 +66,7 @@ class Task(Protocol):
 
     @property
     def spec(self) -> TaskSpec:
-        """What was submitted."""
+        """What was submitted, within the worker's limits; from `confirm` on the program and folder are those judged."""
         ...
 
     @property
@@ -119,8 +120,8 @@ class Task(Protocol):
     async def confirm(self) -> None:
         """Make sure, right before an effect on the world other than `run`, that the attempt is still to be begun.
 
-        Ends `execute` from within where the task is cancelled, or is not this worker's any more: a worker that was
-        stopped for a while can't know. Waits while the bus is away.
+        Ends `execute` from within where the task is cancelled, is refused by the worker's rules, or is not this
+        worker's any more: a worker that was stopped for a while can't know. Waits while the bus is away.
         """
         ...
 
@@ -194,6 +195,10 @@ class Executor(ABC, Generic[SettingsT]):
 
     async def close(self) -> None:
         """Let go of what `open` took."""
+
+    def search_path(self, spec: TaskSpec) -> str:
+        """Give the PATH by which a task's program is found."""
+        return spec.env.get("PATH") or os.environ.get("PATH", os.defpath)
 
     async def checks(self) -> Sequence[Check]:
         """Look whether what the executor needs on this host is there, for `qme doctor`; nothing was opened before.

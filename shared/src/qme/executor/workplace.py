@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from qme.contracts.tasks import SentFile, TaskSpec
 from qme.errors import QmeError
@@ -23,6 +23,7 @@ from qme.executor.aside import aside
 from qme.executor.base import Task
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 #: seconds after which a task says what it waits for
 SLOW = 5.0
@@ -54,7 +55,7 @@ def prepare(task: Task) -> Workplace:
     if task.started:
         was = Path(task.record.data.get("pwd") or spec.cwd or "/")
         return Workplace(was, own=False, stdin=None)
-    cwd = _usable(spec)
+    cwd = usable(spec)
     workplace = cwd or task.directory / "work"
     workplace.mkdir(mode=0o700, exist_ok=True)
     for sent in spec.files:
@@ -69,9 +70,16 @@ def prepare(task: Task) -> Workplace:
 async def ready(task: Task, lay: Callable[[Task], T]) -> T:
     """Do `lay(task)`, such as `prepare`, without keeping other tasks waiting while a file server does not answer.
 
-    The record tells that it takes long. Raises what `lay` raises.
+    The record tells that it takes long. Raises what `lay` raises, and ends `execute` where the task must not begin.
     """
-    laying = asyncio.create_task(aside(lay, task))
+    if not task.started:
+        await task.confirm()
+    return await patiently(task, lay, task)
+
+
+async def patiently(task: Task, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Do what may have to wait for a file server, and have the record tell when it does."""
+    laying = asyncio.create_task(aside(work, *args, **options))
     try:
         done, _ = await asyncio.wait({laying}, timeout=SLOW)
         if not done:
@@ -82,8 +90,8 @@ async def ready(task: Task, lay: Callable[[Task], T]) -> T:
         laying.cancel()
 
 
-def _usable(spec: TaskSpec) -> Path | None:
-    """The folder that the task brings, if it can be used here."""
+def usable(spec: TaskSpec) -> Path | None:
+    """Give the folder that the task brings, if it can be used here. Raises WorkplaceError for one that has to be."""
     if spec.cwd is None:
         return None
     path = Path(spec.cwd)

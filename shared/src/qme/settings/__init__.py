@@ -16,9 +16,13 @@ from qme.settings.layers import (
 from qme.settings.table import ExecutorSettings, Option, Settings, option, optional, options
 from qme.settings.values import (
     BOOLEAN,
+    ENTRIES,
+    FOLDERS,
     INTEGER,
+    NAMES,
     NUMBER,
     PATH,
+    PATTERNS,
     TEXT,
     Kind,
     choice,
@@ -30,9 +34,13 @@ from qme.settings.values import (
 
 __all__ = [
     "BOOLEAN",
+    "ENTRIES",
+    "FOLDERS",
     "INTEGER",
+    "NAMES",
     "NUMBER",
     "PATH",
+    "PATTERNS",
     "TEXT",
     "ExecutorSettings",
     "Kind",

@@ -13,9 +13,13 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_ty
 
 from qme.settings.values import (
     BOOLEAN,
+    ENTRIES,
+    FOLDERS,
     INTEGER,
+    NAMES,
     NUMBER,
     PATH,
+    PATTERNS,
     SERVERS,
     TEXT,
     Kind,
@@ -190,6 +194,21 @@ class ExecutorSettings:
     """
 
     slots: int = option(2, integer(1, 100_000), "tasks that one worker runs at a time")
+
+    # -- what its worker refuses (docs/deploy/policy.md); unset: nothing
+    users: tuple[str, ...] | None = optional(NAMES, "whose tasks a worker takes, of those the pool admits")
+    allow: tuple[tuple[str, ...], ...] | None = optional(
+        ENTRIES, "programs that a worker runs, and what they may be given; nothing else, and no shell strings"
+    )
+    deny: tuple[str, ...] | None = optional(
+        PATTERNS, "commands in which one is found are refused: a guard rail"
+    )
+    directories: tuple[Path, ...] | None = optional(FOLDERS, "commands run in or below these folders only")
+    variables: tuple[str, ...] | None = optional(
+        NAMES, "variables that a task may set, NAME* for all that begin so; unset: all, with allow none"
+    )
+    max_runtime: float | None = optional(duration(), "a command is ended after this much run time")
+    output_limit: int | None = optional(size(), "a command that has written more than this is ended")
 
 
 class Option(NamedTuple):

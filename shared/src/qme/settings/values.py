@@ -114,6 +114,45 @@ def matching(pattern: str, allowed: str) -> Kind[str]:
     return Kind(parse, allowed)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    if text.lower() == "none":
+        return ()
+    found = tuple(name.strip() for name in text.split(","))
+    if not all(found) or any(re.search(r"\s", name) for name in found):
+        raise ValueError(text)
+    return found
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    found = tuple(_path(folder.strip()) for folder in text.split(":"))
+    if not all(folder.is_absolute() for folder in found):
+        raise ValueError(text)
+    return found
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    found = tuple(text.split())
+    if not found:
+        raise ValueError(text)
+    import re2  # few settings are patterns
+
+    options = re2.Options()
+    options.log_errors = False
+    for pattern in found:
+        try:
+            re2.compile(pattern, options)
+        except (re2.error, UnicodeEncodeError) as error:
+            raise ValueError(text) from error
+    return found
+
+
+def _entries(text: str) -> tuple[tuple[str, ...], ...]:
+    found = tuple(_patterns(entry) for entry in text.split(";") if entry.strip())
+    if not found:
+        raise ValueError(text)
+    return found
+
+
 def _scaled(text: str, units: dict[str, int]) -> float:
     found = _NUMBER.match(text)
     if not found or found[2].lower() not in units or len(found[1]) > 24:
@@ -157,3 +196,17 @@ INTEGER = integer(-(2**31))
 #: ``~`` is expanded; what is still relative is made absolute by the loader, which knows where it was written
 PATH: Kind[Path] = Kind(_path, "an absolute path, or one that starts with ~")
 SERVERS: Kind[str] = Kind(_servers, "nats://HOST:PORT or tls://HOST:PORT, several with commas", redact.text)
+#: several names, in order
+NAMES: Kind[tuple[str, ...]] = Kind(
+    _names, "names with commas between them, or none", lambda names: ",".join(names) or "none"
+)
+FOLDERS: Kind[tuple[Path, ...]] = Kind(
+    _folders, "absolute paths with : between them", lambda folders: ":".join(map(str, folders))
+)
+PATTERNS: Kind[tuple[str, ...]] = Kind(_patterns, "RE2 patterns with blanks between them", " ".join)
+#: each entry is several patterns
+ENTRIES: Kind[tuple[tuple[str, ...], ...]] = Kind(
+    _entries,
+    "entries with ; between them, each an RE2 pattern for the program and, after blanks, for its arguments",
+    lambda entries: "; ".join(map(" ".join, entries)),
+)

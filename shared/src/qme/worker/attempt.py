@@ -18,9 +18,11 @@ from qme.contracts.tasks import Holder, Status, TaskRecord, TaskSpec
 from qme.errors import QmeError
 from qme.executor.attempts import Exit
 from qme.executor.base import EndReason
+from qme.executor.workplace import WorkplaceError, patiently
 from qme.lifecycle import Progressed
 from qme.observe.logging import bind_task, get_logger
 from qme.worker import spooled
+from qme.worker.admission import Admission, Refused
 from qme.worker.clock import now, uptime
 from qme.worker.command import Command, Launch
 from qme.worker.context import Context, Which
@@ -37,6 +39,8 @@ log = get_logger(__name__)
 
 #: seconds beyond the grace time that an executor's `cancel` is waited for once `execute` has returned
 CANCEL_PATIENCE = 30.0
+#: seconds between two looks at how much a command has written, where that is limited
+OUTPUT_LOOK = 0.5
 
 
 class Attempt:
@@ -56,7 +60,9 @@ class Attempt:
         self.context = context
         self._number = number
         self.cancelled = False
-        self._spec = spec
+        self._admission = Admission(context.executor.settings)
+        self._submitted = self._spec = self._admission.capped(spec)
+        self._is_capped = self._spec.timeout != spec.timeout
         self._entry = entry
         self._fresh = fresh
         folder = context.spool.attempt(spec.uuid, number)
@@ -74,7 +80,7 @@ class Attempt:
     # -- what an executor sees ---------------------------------------------------------------------------------------
     @property
     def spec(self) -> TaskSpec:
-        """What was submitted."""
+        """What was submitted, as far as this worker takes it."""
         return self._spec
 
     @property
@@ -120,7 +126,13 @@ class Attempt:
             self.context.key(self._spec.uuid), self._command.folder, fresh=is_new and self._fresh
         )
         await self.update(pid=self._command.pid)
-        return await self._command.wait(timeout, self.context.settings.term_grace)
+        limit = self.context.executor.settings.output_limit
+        watching = asyncio.create_task(self._limit_output(limit)) if limit is not None else None
+        try:
+            return await self._command.wait(timeout, self.context.settings.term_grace)
+        finally:
+            if watching is not None:
+                watching.cancel()
 
     async def end(self, reason: EndReason) -> None:
         """End the command's tree."""
@@ -139,6 +151,7 @@ class Attempt:
             raise ClaimGone(f"{record.uid} is not this worker's any more")
         if self.cancelled:
             raise NotStarted
+        await self._judge()
 
     async def alone(self) -> bool:
         """Ask the heartbeats of those that held it before."""
@@ -186,7 +199,9 @@ class Attempt:
             try:
                 if self.cancelled:
                     self._begin_cancel()
-                result = await execute(self.context.executor, self, self._gone)
+                result = await execute(self.context.executor, self, self._gone, self._admit)
+                if self._is_capped and self._ended_for == "timeout" and result.reason is None:
+                    result = replace(result, reason=self._admission.too_long)
                 if self._cancelling is not None:  # ended means that nothing of it runs any more
                     await asyncio.wait(
                         {self._cancelling}, timeout=self.context.settings.term_grace + CANCEL_PATIENCE
@@ -231,6 +246,35 @@ class Attempt:
         if self.cancelled:
             self._begin_cancel()
 
+    async def _admit(self) -> None:
+        """Know under which paths it is run, and refuse it at once where nothing of it can have been begun."""
+        if self.started:
+            return
+        try:
+            await self._judge()
+        except (Refused, WorkplaceError):
+            if self._fresh:
+                raise
+            # What was begun stays, whatever the rules are now; else `confirm` refuses it.
+
+    async def _judge(self) -> None:
+        """Hold it against this worker's rules, as things stand now. Raises Refused, WorkplaceError."""
+        if not self._admission.looks:
+            return
+        path = self.context.executor.search_path(self._submitted)
+        own = self.directory / "work"
+        self._spec = await patiently(self, self._admission.admitted, self._submitted, path, own)
+
+    async def _limit_output(self, limit: int) -> None:
+        folder = self._command.folder
+        while sum(size_of(path) for path in (folder.stdout, folder.stderr)) <= limit:  # noqa: ASYNC110 -- the command rings no bell
+            await asyncio.sleep(OUTPUT_LOOK)
+        await self.end("output")
+
+    @property
+    def _ended_for(self) -> str | None:
+        return self._command.exit.ended_for if self._command.exit else None
+
     @property
     def _is_current(self) -> bool:
         return self._entry.value.attempt == self.number
@@ -265,3 +309,11 @@ class Attempt:
             self._take(entry)
             if self.cancelled:
                 self._begin_cancel()
+
+
+def size_of(path: Path) -> int:
+    """Give a file's bytes; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from qme.contracts.tasks import Outcome
@@ -10,6 +11,7 @@ from qme.errors import QmeError
 from qme.executor.base import CommandLost, Executor, Result, Task
 from qme.executor.workplace import WorkplaceError
 from qme.observe.logging import get_logger
+from qme.worker.admission import Refused
 from qme.worker.verdict import wish
 
 log = get_logger(__name__)
@@ -26,9 +28,16 @@ class ClaimGone(QmeError):
     """The record gives this attempt to nobody, or to another worker."""
 
 
-async def execute(executor: Executor[Any], task: Task, gone: asyncio.Event) -> Result:
-    """Execute an attempt until it has ended. Raises ClaimGone, also once `gone` says that another worker has it."""
-    executing = asyncio.create_task(_result(executor, task))
+#: raises where the attempt must not begin
+Admit = Callable[[], Awaitable[None]]
+
+
+async def execute(executor: Executor[Any], task: Task, gone: asyncio.Event, admit: Admit) -> Result:
+    """Execute an attempt until it has ended, once `admit` lets it begin.
+
+    Raises ClaimGone, also once `gone` says that another worker has it.
+    """
+    executing = asyncio.create_task(_result(executor, task, admit))
     losing = asyncio.create_task(gone.wait())
     try:
         await asyncio.wait({executing, losing}, return_when=asyncio.FIRST_COMPLETED)
@@ -41,8 +50,9 @@ async def execute(executor: Executor[Any], task: Task, gone: asyncio.Event) -> R
         await asyncio.gather(executing, losing, return_exceptions=True)
 
 
-async def _result(executor: Executor[Any], task: Task) -> Result:
+async def _result(executor: Executor[Any], task: Task, admit: Admit) -> Result:
     try:
+        await admit()
         return await executor.execute(task)
     except ClaimGone:
         raise
@@ -52,7 +62,7 @@ async def _result(executor: Executor[Any], task: Task) -> Result:
         if task.cancelled:  # whoever wanted its end has it
             return Result(None, Outcome.CANCELLED, reason=f"{wish(task.record.cancel)}; {lost.message}")
         return Result(None, Outcome.LOST, reason=lost.message)
-    except WorkplaceError as error:
+    except (Refused, WorkplaceError) as error:
         return Result(OWN_FAILURE, Outcome.SUBMIT_FAILED, reason=error.message)
     except Exception as error:
         log.exception("attempt.executor_failed", attempt=task.number)

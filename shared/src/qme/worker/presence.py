@@ -11,6 +11,7 @@ from qme.contracts import subjects
 from qme.contracts.executors import Definition, Heartbeat, Pause, version_order
 from qme.errors import Conflict, NotPermitted, QmeError, RecordCorrupt
 from qme.executor.base import actions_of
+from qme.executor.policy import rules
 from qme.executor.processes import boot_id
 from qme.observe.logging import get_logger
 from qme.worker.clock import now
@@ -85,6 +86,7 @@ class Presence:
             paused=self._context.paused,
             pause=self._context.pause,
             drained=self._context.drained,
+            rules=rules(self._context.executor.settings),
             boot=boot_id(),
         )
         written = await self._heartbeats.put(self._heartbeat_key, sign, ttl=max(1.0, sign.lives))

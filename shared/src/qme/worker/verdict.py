@@ -42,6 +42,11 @@ def judge(
         outcome, reason = Outcome.CANCELLED, reason or wish(cancel)
     elif outcome is None and ended_for == "timeout":
         outcome, reason = Outcome.TIMEOUT, reason or "ended at its time limit"
+    elif outcome is None and ended_for == "output":
+        outcome, reason = (
+            Outcome.FAILED,
+            reason or "ended by this worker's rule output_limit: it wrote too much",
+        )
     elif outcome is None:
         outcome = Outcome.SUCCESS if result.returncode == 0 else Outcome.FAILED
     data = {**exported, **plain(result.data)}
