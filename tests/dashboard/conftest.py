@@ -48,17 +48,22 @@ class Answer(NamedTuple):
 class Dashboard:
     """A `qme start` of its own process, and a client of it."""
 
-    def __init__(self, stack: Stack, *options: str) -> None:
-        self._process = stack.start("start", "--port", "0", *options)
+    def __init__(self, stack: Stack, *options: str, **env: str) -> None:
+        self._process = stack.start("start", "--port", "0", *options, env=env)
         self.said: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
     def ready(self) -> Dashboard:
         """Wait until it shows the tasks."""
-        address = until(lambda: re.search(r"(http://\S+)/\?token=(\S+)", "".join(self.said)))
+        address = until(lambda: re.search(r"is at (http://\S+)/(\?token=(\S+))?\n", "".join(self.said)))
         assert address is not None
-        self.url, self.token = address[1], address[2]
+        self.url, self.token = address[1], address[3] or ""
         until(lambda: self.get("/healthz").status == 200)
         return self
 
