@@ -21,11 +21,11 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import dashboard_records
 from tests.dashboard.browsing import CHROMIUM
 from tests.dashboard.conftest import PATIENCE, Dashboard
 from tests.integration.stack import Stack
 
+from benchmarks import dashboard_records
 from qme import Queue
 from qme.contracts.tasks import TaskRecord
 from qme.settings import Settings
