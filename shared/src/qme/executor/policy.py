@@ -1,4 +1,4 @@
-"""What a worker refuses to run: its executor's rules, applied to what was submitted. Pure; `qme.worker.admission` looks
+"""What a worker refuses to run: its executor's rules, applied to what was submitted. Pure; `qme.worker.judging` looks
 at this host for it, and refuses.
 
 `allow` binds: the program that will be run is the one that was judged, under the path it was found by. `deny` does not:

@@ -22,13 +22,13 @@ from qme.executor.workplace import WorkplaceError, patiently
 from qme.lifecycle import Progressed
 from qme.observe.logging import bind_task, get_logger
 from qme.worker import spooled
-from qme.worker.admission import Admission, Refused
 from qme.worker.clock import now, uptime
 from qme.worker.command import Command, Launch
 from qme.worker.context import Context, Which
 from qme.worker.ending import never_started, report
 from qme.worker.executing import ClaimGone, NotStarted, execute
 from qme.worker.following import Copy, following
+from qme.worker.judging import Judge, Refused
 from qme.worker.logs import Output
 from qme.worker.predecessors import are_over
 from qme.worker.progress import Progress
@@ -60,8 +60,8 @@ class Attempt:
         self.context = context
         self._number = number
         self.cancelled = False
-        self._admission = Admission(context.executor.settings)
-        self._submitted = self._spec = self._admission.capped(spec)
+        self._rules = Judge(context.executor.settings)
+        self._submitted = self._spec = self._rules.capped(spec)
         self._is_capped = self._spec.timeout != spec.timeout
         self._entry = entry
         self._fresh = fresh
@@ -201,7 +201,7 @@ class Attempt:
                     self._begin_cancel()
                 result = await execute(self.context.executor, self, self._gone, self._admit)
                 if self._is_capped and self._ended_for == "timeout" and result.reason is None:
-                    result = replace(result, reason=self._admission.too_long)
+                    result = replace(result, reason=self._rules.too_long)
                 if self._cancelling is not None:  # ended means that nothing of it runs any more
                     await asyncio.wait(
                         {self._cancelling}, timeout=self.context.settings.term_grace + CANCEL_PATIENCE
@@ -259,11 +259,11 @@ class Attempt:
 
     async def _judge(self) -> None:
         """Hold it against this worker's rules, as things stand now. Raises Refused, WorkplaceError."""
-        if not self._admission.looks:
+        if not self._rules.looks:
             return
         path = self.context.executor.search_path(self._submitted)
         own = self.directory / "work"
-        self._spec = await patiently(self, self._admission.admitted, self._submitted, path, own)
+        self._spec = await patiently(self, self._rules.admitted, self._submitted, path, own)
 
     async def _limit_output(self, limit: int) -> None:
         folder = self._command.folder

@@ -11,7 +11,7 @@ from qme.errors import QmeError
 from qme.executor.base import CommandLost, Executor, Result, Task
 from qme.executor.workplace import WorkplaceError
 from qme.observe.logging import get_logger
-from qme.worker.admission import Refused
+from qme.worker.judging import Refused
 from qme.worker.verdict import wish
 
 log = get_logger(__name__)

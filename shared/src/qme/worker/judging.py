@@ -26,7 +26,7 @@ class Refused(QmeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class Judge:
     """One worker's rules."""
 
     settings: ExecutorSettings
