@@ -107,8 +107,12 @@ def _operations() -> Iterator[Operation]:
         yield says(f"delete {stream}", f"{API}.STREAM.DELETE.{stream}", b"not empty")
     for bucket, key in (("qme_users", "{me}"), ("qme_control", subjects.LEADER_KEY)):
         yield says(f"write {bucket_stream(bucket)}", bucket_subject(bucket, key))
+    yield says("write the exporter's totals", bucket_subject("qme_control", subjects.TOTALS_KEY))
+    yield says("count the audit trail", rights.COUNTED, b'{"batch":1,"expires":50000000}')
+    yield says("acknowledge what was counted", "$JS.ACK.QME_EVENTS.exporter.1.1.1.1.0", answered=False)
     yield says("make a consumer of the queue", f"{API}.CONSUMER.CREATE.QME_TASKS.mine.qme.tasks.>")
     yield says("make a consumer of the records", f"{API}.CONSUMER.CREATE.KV_qme_tasks.mine.$KV.qme_tasks.>")
+    yield says("make a consumer of the audit trail", f"{API}.CONSUMER.CREATE.QME_EVENTS.mine.qme.events.>")
     yield says("remove a consumer", f"{API}.CONSUMER.DELETE.QME_TASKS.none", b"")
     yield says("write the audit trail", f"qme.events.{LAB}.{UUID}")
     yield says("write the audit trail of requests", "qme.events.req.submitter.ann")

@@ -37,6 +37,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
             publish_retry=10,
         )
         await bus.ensure(topology.streams(Settings(home=tmp_path)))
+        await bus.ensure_consumer(topology.audit_consumer())
         for place in (LAB, HPC):
             await bus.ensure_consumer(topology.consumer(place.executor, place.pool))
         await bus.close()

@@ -6,11 +6,15 @@ import argparse
 import asyncio
 import signal
 import sys
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
 
 import qme
 from qme.bus.port import Bus
 from qme.client.connect import open_bus
 from qme.errors import BusUnavailable, QmeError
+from qme.observe import health
 from qme.observe.logging import configure, get_logger
 from qme.settings import Settings, load
 from qme_submitter.process import PAUSE, Submitter, unless
@@ -41,14 +45,35 @@ async def _run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    bus = await unless(stop, _connected(settings))
-    if bus is None:
-        return
-    try:
-        await Submitter(bus, settings).run(stop)
-    finally:
-        await bus.close()
-        log.info("submitter.stopped")
+    registry, serving = CollectorRegistry(), _Serving()
+    page = health.shown(
+        "submitter",
+        registry,
+        serving.ready,
+        port=settings.metrics_port,
+        host=settings.metrics_host,
+        token_file=settings.metrics_token,
+    )
+    async with page:
+        bus = await unless(stop, _connected(settings))
+        if bus is None:
+            return
+        try:
+            serving.submitter = Submitter(bus, settings, metrics_registry=registry)
+            await serving.submitter.run(stop)
+        finally:
+            await bus.close()
+            log.info("submitter.stopped")
+
+
+@dataclass
+class _Serving:
+    """The submitter, once there is one; asked by the page, which is there before."""
+
+    submitter: Submitter | None = None
+
+    def ready(self) -> bool:
+        return self.submitter is not None and self.submitter.ready()
 
 
 async def _connected(settings: Settings) -> Bus:

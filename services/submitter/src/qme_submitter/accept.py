@@ -26,7 +26,7 @@ from qme.errors import (
     RecordCorrupt,
     to_wire,
 )
-from qme.lifecycle import Released, advance, new_record
+from qme.lifecycle import Released, advance, new_record, step_headers
 from qme.observe.logging import get_logger
 from qme_submitter import checks
 from qme_submitter.buckets import Buckets
@@ -156,8 +156,8 @@ class Acceptor:
 
     async def _record(self, spec: TaskSpec, key: TaskKey) -> TaskRecord:
         record = self._fresh(spec, key)
+        headers = event_headers(record, spec.user) | step_headers(None, record)
         try:
-            headers = event_headers(record, spec.user)
             revision = await self.buckets.records.create(str(key), record, headers=headers)
         except Conflict:
             entry = await self.buckets.records.look(str(key), leader=True)

@@ -25,7 +25,18 @@ from qme.errors import (
     QmeError,
     RecordCorrupt,
 )
-from qme.lifecycle import CancelAsked, Dequeue, Enqueue, Event, Nudge, Rerun, Transition, advance, waiting_for
+from qme.lifecycle import (
+    CancelAsked,
+    Dequeue,
+    Enqueue,
+    Event,
+    Nudge,
+    Rerun,
+    Transition,
+    advance,
+    step_headers,
+    waiting_for,
+)
 from qme.observe.logging import get_logger
 from qme_submitter.buckets import Buckets
 from qme_submitter.offers import shown
@@ -187,7 +198,7 @@ class Changes:
                 raise InvalidRequest(refusal.message) from None
             try:
                 if not done.unchanged:
-                    headers = event_headers(done.record, by)
+                    headers = event_headers(done.record, by) | step_headers(entry.value, done.record)
                     await self.buckets.records.update(str(key), done.record, entry.revision, headers=headers)
             except Conflict:
                 continue

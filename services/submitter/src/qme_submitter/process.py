@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine
-from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -14,7 +13,6 @@ from qme.bus import topology
 from qme.bus.port import Bus
 from qme.contracts.subjects import ADMIN_VERBS, VERBS
 from qme.errors import BusUnavailable
-from qme.observe import health
 from qme.observe.logging import get_logger
 from qme.observe.metrics import SubmitterMetrics
 from qme.settings import Settings
@@ -62,11 +60,19 @@ async def unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | Non
 class Submitter:
     """One submitter on one connection; any number of them share the work."""
 
-    def __init__(self, bus: Bus, settings: Settings, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        settings: Settings,
+        clock: Clock = utc_now,
+        metrics_registry: CollectorRegistry | None = None,
+    ) -> None:
         self._bus = bus
-        self._settings = settings
-        self.metrics_registry = CollectorRegistry()
-        metrics = SubmitterMetrics(self.metrics_registry, tuple(dict.fromkeys((*VERBS, *ADMIN_VERBS))))
+        #: it answers requests
+        self.serves = False
+        verbs = tuple(dict.fromkeys((*VERBS, *ADMIN_VERBS)))
+        self.metrics_registry = metrics_registry or CollectorRegistry()
+        metrics = SubmitterMetrics(self.metrics_registry, verbs)
         self.buckets = Buckets(bus, clock)
         self.registry = Registry(
             bus, topology.streams(settings), full_after=FULL_LOOKS * settings.janitor_interval
@@ -113,30 +119,35 @@ class Submitter:
         await unless(stop, self._set_up())
         if stop.is_set():
             return
-        with self._page():
-            loops = (
-                self.registry.listen(),
-                self.registry.keep_fresh(),
-                self.janitor.listen(),
-                self.janitor.run(),
-                self.releasing.run(),
-                self.trail.keep(),
-            )
-            stopping = asyncio.create_task(stop.wait())
-            tasks = {stopping, *(asyncio.create_task(loop) for loop in loops)}
-            try:
-                async with self.service.serving():
-                    log.info("submitter.ready", user=self._bus.user, pid=os.getpid())
-                    if ready is not None:
-                        ready.set()
-                    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {stopping}:
-                    await task  # no loop ends by itself: this raises why
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                await self.audit.flush()
+        loops = (
+            self.registry.listen(),
+            self.registry.keep_fresh(),
+            self.janitor.listen(),
+            self.janitor.run(),
+            self.releasing.run(),
+            self.trail.keep(),
+        )
+        stopping = asyncio.create_task(stop.wait())
+        tasks = {stopping, *(asyncio.create_task(loop) for loop in loops)}
+        try:
+            async with self.service.serving():
+                self.serves = True
+                log.info("submitter.ready", user=self._bus.user, pid=os.getpid())
+                if ready is not None:
+                    ready.set()
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                await task  # no loop ends by itself: this raises why
+        finally:
+            self.serves = False
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.audit.flush()
+
+    def ready(self) -> bool:
+        """Tell whether requests are answered now."""
+        return self.serves and self._bus.connected
 
     async def _set_up(self) -> None:
         while True:
@@ -146,9 +157,3 @@ class Submitter:
                 # A cluster that elects its leaders takes its time.
                 log.warning("submitter.bus_not_ready", error=error.message)
                 await asyncio.sleep(PAUSE)
-
-    def _page(self) -> AbstractContextManager[object]:
-        if not self._settings.metrics_port:
-            return nullcontext()
-        page = health.Page(self.metrics_registry, healthy=lambda: True, ready=lambda: self._bus.connected)
-        return health.serve(page, self._settings.metrics_port)

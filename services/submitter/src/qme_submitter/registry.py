@@ -147,6 +147,7 @@ class Registry:
         async with self._reading:
             if full or not self._streams_made:
                 await self._bus.ensure(self._streams)
+                await self._bus.ensure_consumer(topology.audit_consumer())
                 self._streams_made = True
             mirror = _Mirror() if full else self._mirror
             async for message in self._bus.read(_STREAM, _EVERYTHING, start=mirror.last + 1):

@@ -121,18 +121,19 @@ def _accounts(team: str, identities: Sequence[Identity]) -> dict[str, _Account]:
 
 def _crossing() -> tuple[str, ...]:
     """What people's account may say to the streams': all that any role in it may, for any of its users."""
-    reads = rights.rights(Role.EXPORTER, "any").publish  # the most that anybody there reads
+    reads = (*rights.watching(), *rights.COUNTING)
     verbs = (
         subjects.api_subject("*", verb, admin=admin)
         for admin, verbs in ((False, subjects.VERBS), (True, subjects.ADMIN_VERBS))
         for verb in verbs
     )
-    return (*reads, *verbs)
+    return tuple(dict.fromkeys((*reads, *verbs)))
 
 
 def _offered(places: Iterable[Place]) -> Iterator[str]:
     """The exports of the streams' account, each subject once; answers of many messages have to be said."""
-    many = {rights.pages(stream) for stream in rights.READABLE} | {rights.pulling(place) for place in places}
+    many = {rights.COUNTED, *map(rights.pulling, places)}
+    many |= {rights.pages(stream) for stream in (*rights.READABLE, rights.CONTROL)}
     wanted = (*_crossing(), *(subject for place in places for subject in rights.working(place)))
     for subject in dict.fromkeys(wanted):
         yield _service(subject, ", response_type: stream" if subject in many else "")

@@ -107,6 +107,11 @@ def streams(settings: Settings) -> tuple[StreamSpec, ...]:
     )
 
 
+def audit_consumer() -> ConsumerSpec:
+    """Describe the consumer that hands the audit trail to exporters."""
+    return ConsumerSpec(subjects.EVENTS, subjects.EXPORTER, subjects.EVERY_EVENT)
+
+
 def consumer(executor: str, pool: str, ack_wait: float = ACK_WAIT) -> ConsumerSpec:
     """Describe the consumer of one executor and pool."""
     return ConsumerSpec(

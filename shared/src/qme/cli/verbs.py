@@ -50,6 +50,7 @@ VERBS = {
     "auth": Entry("auth", "who may use a site's bus: add, revoke, show"),
     "config": Entry("config", "show or change settings"),
     "worker": Entry("stack", "run an executor's worker", service=True),
+    "exporter": Entry("exporter", "serve metrics of the whole bus to Prometheus", service=True),
     "up": Entry("stack", "start the local stack"),
     "down": Entry("stack", "stop the local stack"),
     "status": Entry("stack", "show the local stack"),

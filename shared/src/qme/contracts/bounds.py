@@ -18,3 +18,5 @@ Moment = Annotated[
 ]
 #: how many, or the how-manieth
 Count = Annotated[int, Field(ge=0, lt=1 << 31)]
+#: how many bytes
+Size = Annotated[int, Field(ge=0, lt=1 << 63)]

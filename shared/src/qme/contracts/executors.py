@@ -7,7 +7,7 @@ import re
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from qme.contracts import subjects
-from qme.contracts.bounds import Count, Moment
+from qme.contracts.bounds import Count, Moment, Size
 
 
 class _Advert(BaseModel):
@@ -116,6 +116,10 @@ class Heartbeat(_Advert):
     #: what it refuses (docs/deploy/policy.md): rules by name, as its settings spell them
     rules: dict[str, str] = {}
     boot: str | None = None  #: which boot of its host it is
+    #: its spool: bytes at the last count, what it may hold, and room left on its disk; null: not known
+    spool_bytes: Size | None = None
+    spool_limit: Size = 0
+    spool_free: Size | None = None
 
     @property
     def lives(self) -> float:

@@ -25,10 +25,10 @@ _RECORDS = subjects.bucket_stream(subjects.BUCKET_TASKS)
 _SPECS = subjects.bucket_stream(subjects.BUCKET_SPECS)
 _EXECUTORS = subjects.bucket_stream(subjects.BUCKET_EXECUTORS)
 _USERS = subjects.bucket_stream(subjects.BUCKET_USERS)
-_CONTROL = subjects.bucket_stream(subjects.BUCKET_CONTROL)
+CONTROL = subjects.bucket_stream(subjects.BUCKET_CONTROL)
 #: what everybody in a team may read; specs hold what was handed along in secret, so they are not among it
 READABLE = (_RECORDS, _EXECUTORS, _USERS, subjects.LOGS, subjects.EVENTS)
-STREAMS = (subjects.TASKS, *READABLE, _SPECS, _CONTROL)
+STREAMS = (subjects.TASKS, *READABLE, _SPECS, CONTROL)
 
 
 class Role(StrEnum):
@@ -84,9 +84,14 @@ def rights(role: Role, user: str, place: Place | None = None) -> Rights:
             # On a person's behalf, whose rights the submitter holds it to: nothing that is an operator's alone.
             asked = _requests(user, subjects.BEHALF_VERBS, admin=True)
         case Role.EXPORTER:
-            asked = ()
-    sizes = (size(stream) for stream in STREAMS if stream not in READABLE)
-    return Rights((*reading(), *sizes, *asked), (inbox, subjects.CHANGES, subjects.EVERY_LOG))
+            # `match` changes nothing: it shows whether a submitter answers.
+            asked = (*COUNTING, *_requests(user, ("match",)))
+    return Rights((*watching(), *asked), (inbox, subjects.CHANGES, subjects.EVERY_LOG))
+
+
+def watching() -> tuple[str, ...]:
+    """What everybody in a team may read: the readable streams, and how large the others are."""
+    return (*reading(), *(size(stream) for stream in STREAMS if stream not in READABLE))
 
 
 def reading(streams: Iterable[str] = READABLE) -> tuple[str, ...]:
@@ -106,6 +111,17 @@ def pages(stream: str) -> str:
 def size(stream: str) -> str:
     """Where it is asked how large a stream is, and which subjects it holds."""
     return f"{_API}.STREAM.INFO.{stream}"
+
+
+#: where exporters take the audit trail from, and how they acknowledge it
+COUNTED = f"{_API}.CONSUMER.MSG.NEXT.{subjects.EVENTS}.{subjects.EXPORTER}"
+#: what counting takes: the audit trail from its consumer, and the totals, which lie beside the janitor's lease
+COUNTING = (
+    COUNTED,
+    f"$JS.ACK.{subjects.EVENTS}.{subjects.EXPORTER}.>",
+    subjects.bucket_subject(subjects.BUCKET_CONTROL, subjects.EXPORTER_KEYS),
+    *reading((CONTROL,)),
+)
 
 
 def pulling(place: Place) -> str:
@@ -173,6 +189,7 @@ def _submitter(user: str, inbox: str) -> Rights:
     purging = (f"{_API}.STREAM.PURGE.{name}" for name in STREAMS if name != subjects.EVENTS)
     consumers = (
         f"{_API}.CONSUMER.CREATE.{subjects.TASKS}.>",
+        f"{_API}.CONSUMER.CREATE.{subjects.EVENTS}.{subjects.EXPORTER}.>",
         f"{_API}.CONSUMER.DELETE.{subjects.TASKS}.*",
     )
     buckets = (

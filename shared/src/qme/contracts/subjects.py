@@ -240,6 +240,11 @@ def event_filter(uuid: str) -> str:
     return f"qme.events.*.*.{uuid}"
 
 
+def task_of_event(subject: str) -> TaskKey:
+    """Tell which task an event is about. Raises InvalidRequest."""
+    return TaskKey.parse(subject.removeprefix("qme.events."))
+
+
 def request_event(service: str, user: str) -> str:
     """Audit subject of what a user asked of a service."""
     return f"qme.events.req.{service}.{user}"
@@ -294,7 +299,12 @@ def pause_key(executor: str, pool: str) -> str:
     return f"pause.{executor}.{pool}"
 
 
+#: in the bucket of control: who does the submitters' common chores; what the exporter keeps
 LEADER_KEY = "leader.janitor"
+EXPORTER_KEYS = "exporter.>"
+TOTALS_KEY = "exporter.totals"
+#: the exporter's durable consumer of the audit trail, which submitters make
+EXPORTER = "exporter"
 
 
 def matches(pattern: str, subject: str) -> bool:

@@ -43,6 +43,16 @@ class Outcome(StrEnum):
     LOST = "lost"
 
 
+class Step(StrEnum):
+    """What happens to a task in one change of its record; each happens once to an attempt, unless it was given up."""
+
+    SUBMITTED = "submitted"  #: its record was made
+    STARTED = "started"  #: the attempt runs
+    RETRIED = "retried"  #: another attempt begins by itself
+    RERUN = "rerun"  #: another attempt begins because somebody asked for it
+    ENDED = "ended"  #: the task has this outcome now
+
+
 class _Stored(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True, populate_by_name=True)
 
@@ -251,6 +261,11 @@ HEADER_PROVISIONAL = "Qme-Provisional"
 HEADER_CORRECTED = "Qme-Corrected"
 #: present while a task waits for its release: for what, in a word
 HEADER_WAITS = "Qme-Waits"
+#: the steps that a change takes, with commas; absent where it takes none. How long the task had waited when it started
+#: and how long it had run when it ended, in seconds
+HEADER_STEPS = "Qme-Steps"
+HEADER_WAITED = "Qme-Waited"
+HEADER_RAN = "Qme-Ran"
 #: header of an event in the audit trail: the record's revision that it tells of
 HEADER_REVISION = "Qme-Revision"
 #: header of a chunk of output: its byte offset

@@ -48,6 +48,8 @@ class Spool:
         self._trash = path / "trash"
         self._lock: int | None = None
         self._odd: set[tuple[Path, str]] = set()
+        #: what the attempts take on the disk, as counted last
+        self.bytes: int | None = None
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)
         self.tasks.mkdir(mode=0o700, exist_ok=True)
@@ -118,6 +120,10 @@ class Spool:
             self._odd.add((path, cause))
             log.warning("spool.passed_over: %s: %s", path, cause)
 
+    def measure(self) -> None:
+        """Count what the attempts take on the disk. Blocks, and may take long."""
+        self.bytes = sum(folder.size() for folder in self)
+
     def clean(
         self, now: float, keep_seconds: float, ceiling_bytes: int, keep: Collection[tuple[str, int]] = ()
     ) -> int:
@@ -158,6 +164,7 @@ class Spool:
                 self.pass_over(folder.path, error)
             total -= size - folder.size()
             touched += 1
+        self.bytes = total
         return touched
 
     def _is_dead(self, folder: AttemptDir) -> bool:

@@ -42,6 +42,7 @@ from qme.lifecycle.events import (
 )
 from qme.lifecycle.parents import Met, Never, Standing, Verdict, Waits, edge, judge
 from qme.lifecycle.records import KEPT_ATTEMPTS, new_record, story, violations, waiting_for
+from qme.lifecycle.steps import step_headers
 from qme.lifecycle.transitions import Transition, advance
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "edge",
     "judge",
     "new_record",
+    "step_headers",
     "story",
     "violations",
     "waiting_for",

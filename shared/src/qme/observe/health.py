@@ -7,24 +7,30 @@ the token.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hmac
 import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from importlib.metadata import version
+from pathlib import Path
 from socketserver import ThreadingTCPServer
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Info, generate_latest
 
 from qme.errors import SettingsError
 from qme.observe.peer import peer_uid
 
 Check = Callable[[], bool]
+#: seconds without a turn of the event loop after which a service is not healthy
+STILL = 60.0
 _TEXT = "text/plain; charset=utf-8"
 
 log = logging.getLogger(__name__)
@@ -43,6 +49,69 @@ class Page:
     healthy: Check
     ready: Check
     token: str | None = field(default=None, repr=False)
+
+
+class Pulse:
+    """Whether the event loop still turns: a process whose loop stands still helps nobody, and is to be restarted."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def beats(self) -> bool:
+        """Tell whether the loop turned within the last minute; to be asked from another thread."""
+        return self._clock() - self._last < STILL
+
+    async def beat(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self._last = self._clock()
+            await asyncio.sleep(1.0)
+
+
+@contextlib.asynccontextmanager
+async def shown(
+    service: str,
+    registry: CollectorRegistry,
+    ready: Check,
+    *,
+    port: int,
+    host: str = "127.0.0.1",
+    token_file: Path | None = None,
+) -> AsyncIterator[int | None]:
+    """Serve the page of a service with an event loop, and give its port; nothing where `port` is 0.
+
+    `ready` says whether it does its work now. Raises SettingsError.
+    """
+    if not port:
+        yield None
+        return
+    Info("qme_build", "Version of a service", registry=registry).info(
+        {"version": version("qme-core"), "service": service}
+    )
+    pulse = Pulse()
+    beating = asyncio.create_task(pulse.beat())
+    try:
+        page = Page(registry, pulse.beats, ready, read_token(token_file) if token_file else None)
+        with serve(page, port, host) as port:
+            yield port
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+
+def read_token(path: Path) -> str:
+    """Read the token that lets others see /metrics. Raises SettingsError for one that anybody may read."""
+    try:
+        # A group may: Prometheus, which sends it, runs as another account.
+        if path.stat().st_mode & 0o007:
+            raise SettingsError(f"metrics_token: anybody may read {path}; run: chmod o= {path}")
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"metrics_token: {path} can't be read: {error}") from error
+    if len(token) < 16:
+        raise SettingsError(f"metrics_token: {path} has to hold 16 characters or more")
+    return token
 
 
 @contextlib.contextmanager

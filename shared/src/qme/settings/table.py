@@ -175,7 +175,14 @@ class Settings:
     log_format: str = option(
         "auto", choice("auto", "console", "json"), "auto: console on a terminal, else json"
     )
-    metrics_port: int = option(0, integer(0, 65_535), "port of /metrics and /healthz on loopback; 0: none")
+    metrics_port: int = option(
+        0, integer(0, 65_535), "port of a service's /metrics, /healthz and /readyz; 0: none"
+    )
+    metrics_host: str = option("127.0.0.1", TEXT, "address that metrics_port is on")
+    metrics_token: Path | None = optional(
+        PATH, "file with the token that lets other accounts and machines read /metrics"
+    )
+    metrics_interval: float = option(5.0, duration(), "the exporter looks how things stand this often")
 
     def __post_init__(self) -> None:
         # These two follow from others; a frozen class can be completed in this way only.

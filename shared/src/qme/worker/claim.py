@@ -166,7 +166,7 @@ async def _claim(context: Context, key: TaskKey, number: int) -> Ours | Dropped:
             raise BusUnavailable("the bus has just come back")
         try:
             read_at = uptime()
-            return Ours(await context.records.write(key, entry.revision, record), read_at, fresh=True)
+            return Ours(await context.records.write(key, entry, record), read_at, fresh=True)
         except Conflict:
             context.metrics.write_conflicts.inc()
         except BusUnavailable as error:

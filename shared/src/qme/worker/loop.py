@@ -48,6 +48,8 @@ class Worker:
         self._others = Watch(context)
         #: nothing new was taken when this was looked at last
         self._closed = False
+        #: the bus is set up, and tasks are taken or kept
+        self.at_work = False
         #: what the records give us is held: the folders of all else may be cleaned away
         self._adopted = asyncio.Event()
 
@@ -68,6 +70,7 @@ class Worker:
                 group.create_task(self._mind_setbacks(group))
                 if context.executor.taken_over:
                     group.create_task(self._take_over(group))
+                self.at_work = True
                 if context.trouble != _DRAINING:
                     self._pulling = group.create_task(self._pull(group))
                 await asyncio.Event().wait()  # the group ends with a failure, or is cancelled
@@ -221,9 +224,11 @@ class Worker:
     async def _clean(self) -> None:
         context = self._context
         pause = FIRST_CLEANING
+        await self._adopted.wait()
+        with suppress(OSError):  # told at the first cleaning
+            await asyncio.to_thread(context.spool.measure)
         while True:
             await asyncio.sleep(pause)
-            await self._adopted.wait()
             pause = CLEANING
             held = frozenset(context.held)
             try:

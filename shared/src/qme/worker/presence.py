@@ -88,6 +88,9 @@ class Presence:
             drained=self._context.drained,
             rules=rules(self._context.executor.settings),
             boot=boot_id(),
+            spool_bytes=self._context.spool.bytes,
+            spool_limit=self._context.settings.spool_limit,
+            spool_free=self._context.room.left,
         )
         written = await self._heartbeats.put(self._heartbeat_key, sign, ttl=max(1.0, sign.lives))
         self._revision = max(self._revision, written)  # of two at a time, the later one stands

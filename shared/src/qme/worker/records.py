@@ -28,7 +28,7 @@ from qme.errors import (
 )
 from qme.executor.attempts import AttemptDir
 from qme.executor.processes import boot_id
-from qme.lifecycle import Claimed, Event, Returned, advance
+from qme.lifecycle import Claimed, Event, Returned, advance, step_headers
 from qme.observe.logging import get_logger
 from qme.observe.metrics import WorkerMetrics
 from qme.worker.clock import now, uptime
@@ -91,11 +91,11 @@ class Records:
                 return None
             await asyncio.sleep(FIRST_PAUSE)
 
-    async def write(self, key: TaskKey, revision: int, record: TaskRecord) -> RecordEntry:
-        """Write a record at a revision, once. Raises Conflict; BusUnavailable: nobody knows if it was written."""
+    async def write(self, key: TaskKey, before: RecordEntry, record: TaskRecord) -> RecordEntry:
+        """Write a record in place of another, once. Raises Conflict; BusUnavailable: nobody knows if it was written."""
         record = fit(record)
-        headers = event_headers(record, self._worker)
-        written = await self.tasks.update(str(key), record, revision, headers=headers)
+        headers = event_headers(record, self._worker) | step_headers(before.value, record)
+        written = await self.tasks.update(str(key), record, before.revision, headers=headers)
         self._latest = (key, written)
         return Entry(str(key), record, written)
 
@@ -111,7 +111,7 @@ class Records:
             if record == entry.value:
                 return entry
             try:
-                written = await self.write(key, entry.revision, record)
+                written = await self.write(key, entry, record)
             except Conflict:
                 self._metrics.write_conflicts.inc()
             else:

@@ -17,11 +17,13 @@ class Room:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._last_full = float("-inf")
+        #: bytes left at the last look
+        self.left: int | None = None
 
     def look(self) -> bool:
         """Tell whether there is enough for something new. Raises OSError."""
         disk = os.statvfs(self._path)
-        left = disk.f_bavail * disk.f_frsize
+        self.left = left = disk.f_bavail * disk.f_frsize
         if left < NONE:
             self._last_full = uptime()
         return left >= LEAST

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import pwd
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +39,8 @@ class Orders:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     #: with `drain`: leave before what runs has ended
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    #: whether it does its work, for whoever asks from outside
+    ready: Callable[[], bool] = lambda: False
 
     def give(self) -> None:
         """Pass a signal on: the first one stops, the second one hurries."""
@@ -69,9 +70,28 @@ def run_worker(
 async def _run(
     executor: Executor[Any], settings: Settings, pool: str | None, users: tuple[str, ...], drain: bool
 ) -> None:
-    orders = Orders()
+    orders, registry_ = Orders(), CollectorRegistry()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, orders.give)
+    page = health.shown(
+        "worker",
+        registry_,
+        lambda: orders.ready(),
+        port=settings.metrics_port,
+        host=settings.metrics_host,
+        token_file=settings.metrics_token,
+    )
+    async with page:
+        await _connected(executor, settings, registry_, orders, pool=pool, users=users, drain=drain)
+
+
+async def _connected(
+    executor: Executor[Any],
+    settings: Settings,
+    registry_: CollectorRegistry,
+    orders: Orders,
+    **options: Any,
+) -> None:
     connecting = asyncio.create_task(open_bus(settings, f"worker {executor.name}"))
     stopping = asyncio.create_task(orders.stop.wait())
     await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -81,7 +101,7 @@ async def _run(
         return
     bus = await connecting
     try:
-        await work(executor, settings, bus, pool=pool, users=users, drain=drain, orders=orders)
+        await work(executor, settings, bus, orders=orders, registry_=registry_, **options)
     finally:
         await bus.close()
 
@@ -95,8 +115,12 @@ async def work(
     users: tuple[str, ...] = (),
     drain: bool = False,
     orders: Orders | None = None,
+    registry_: CollectorRegistry | None = None,
 ) -> None:
-    """Work on a bus until ordered to stop. Raises SpoolBusy, KeeperError and what the executor's `open` raises."""
+    """Work on a bus until ordered to stop, counting into `registry_`.
+
+    Raises SpoolBusy, KeeperError and what the executor's `open` raises.
+    """
     orders = orders or Orders()
     # Routing knows people by the name they have on the bus, and credentials may give another one than the account's.
     own = subjects.personal_pool(subjects.untoken(bus.user))
@@ -105,7 +129,7 @@ async def work(
         raise InvalidRequest(f"--pool {pool} is the pool of another person's own workers; yours is {own}")
     spool = Spool(spooled.spool_path(settings, executor.name, place))
     spool.lock()
-    registry_ = CollectorRegistry()
+    registry_ = registry_ or CollectorRegistry()
     metrics = WorkerMetrics(registry_, executor.name, executor.settings.slots)
     executor.measure(registry_)
     context = Context(
@@ -122,9 +146,9 @@ async def work(
         metrics=metrics,
     )
     worker = Worker(context, users)
+    orders.ready = lambda: bus.connected and worker.at_work
     try:
-        with _page(settings, registry_, bus):
-            await _until(orders, worker, drain)
+        await _until(orders, worker, drain)
     finally:
         await worker.leave()
         spool.unlock()
@@ -147,16 +171,6 @@ async def _until(orders: Orders, worker: Worker, drain: bool) -> None:
         for task in (running, *waits):
             task.cancel()
         await asyncio.gather(running, *waits, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def _page(settings: Settings, registry_: CollectorRegistry, bus: Bus) -> Iterator[None]:
-    if not settings.metrics_port:
-        yield
-        return
-    page = health.Page(registry_, healthy=lambda: True, ready=lambda: bus.connected)
-    with health.serve(page, settings.metrics_port):
-        yield
 
 
 def _account() -> str:

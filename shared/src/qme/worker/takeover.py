@@ -99,7 +99,7 @@ class Watch:
         event = TakenOver(context.records.claim(record.attempt), record.claim.nonce)
         read_at = uptime()
         try:
-            taken = await context.records.write(record.key, entry.revision, advance(record, event).record)
+            taken = await context.records.write(record.key, entry, advance(record, event).record)
         except (Conflict, IllegalTransition):
             return None  # somebody was quicker, or its worker lives: the next look tells
         log.warning("takeover.taken", task=record.uid, attempt=record.attempt, of=record.claim.worker)
