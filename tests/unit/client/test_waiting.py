@@ -116,8 +116,7 @@ async def test_a_cleared_task_is_waited_for_no_longer(stage: Scene) -> None:
 async def test_one_unreadable_record_ends_no_wait_for_others(stage: Scene) -> None:
     """All others are given as they end; then it is said which one nobody can read."""
     running, broken = await stage.task("a"), await stage.task("b")
-    name = subjects.bucket_subject(subjects.BUCKET_TASKS, str(broken))
-    await stage.bus.publish(name, b"{not a record", message_id="b", headers={})
+    await stage.spoil(broken)
     found: list[str] = []
 
     async def wait() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -36,7 +37,7 @@ class Queue:
 
     def __init__(self, settings: Settings | None = None) -> None:
         """Prepare; nothing is connected yet. Without settings, those of the command line are loaded."""
-        self._settings = settings or load().settings
+        self.settings = settings or load().settings
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: AsyncClient | None = None
@@ -103,23 +104,25 @@ class Queue:
     # -- the thread --------------------------------------------------------------------------------------------------
     def call(self, function: Call[T]) -> T:
         """Run an async function on the queue's `AsyncClient` and give its result: for everything else that it can."""
-        loop = self._running_loop()
-
-        async def connected() -> T:
-            async with self._connecting:
-                if self._client is None:
-                    self._client = await self._stack.enter_async_context(
-                        connect(self._settings, name="queue")
-                    )
-                client = self._client
-            return await function(client)
-
-        future = asyncio.run_coroutine_threadsafe(connected(), loop)
+        future = self.start(function)
         try:
             return future.result()
         except KeyboardInterrupt:
             future.cancel()
             raise
+
+    def start(self, function: Call[T]) -> Future[T]:
+        """Start an async function on the queue's `AsyncClient` and give its future at once."""
+        loop = self._running_loop()
+
+        async def connected() -> T:
+            async with self._connecting:
+                if self._client is None:
+                    self._client = await self._stack.enter_async_context(connect(self.settings, name="queue"))
+                client = self._client
+            return await function(client)
+
+        return asyncio.run_coroutine_threadsafe(connected(), loop)
 
     def close(self) -> None:
         """Disconnect; a later call connects again."""

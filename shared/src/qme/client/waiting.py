@@ -43,20 +43,33 @@ async def ended(bus: Bus, uuids: Iterable[str]) -> AsyncIterator[Ended]:
     few = len(pending) <= _SUBSCRIPTIONS
     filters = [subjects.change_filter(uuid) for uuid in pending] if few else [subjects.change_filter("*")]
     async with bus.follow(*filters) as messages:
-        async for done in _look(records, pending):
+        async for done in look(records, pending):
             yield done
         if _decided(pending):
             return
-        # Of the tasks waited for alone: what happens to others would hide a silence of these.
-        async for message in patient(_concerning(messages, pending)):
-            suspects = list(pending) if message is None else _suspects(message, pending)
-            try:
-                async for done in _look(records, pending, suspects):
-                    yield done
-            except BusUnavailable:
-                continue  # the tasks go on; all are looked at after the next silence or reconnect
-            if _decided(pending):
+        async for news in told(records, messages, pending):
+            if news is not None:
+                yield news
+            elif _decided(pending):
                 return
+
+
+async def told(
+    records: Records, messages: AsyncIterator[Message | None], pending: Pending
+) -> AsyncIterator[Ended | None]:
+    """Give those of `pending` that end from now on, and take them out of it; None after each look. Goes on for ever.
+
+    Tasks may be added at any time, before they can have ended.
+    """
+    # Of the tasks waited for alone: what happens to others would hide a silence of these.
+    async for message in patient(_concerning(messages, pending)):
+        suspects = list(pending) if message is None else _suspects(message, pending)
+        try:
+            async for done in look(records, pending, suspects):
+                yield done
+        except BusUnavailable:
+            continue  # the tasks go on; all are looked at after the next silence or reconnect
+        yield None
 
 
 def _decided(pending: Pending) -> bool:
@@ -85,15 +98,15 @@ def _uuid(event: Message) -> str:
     return event.subject.rpartition(".")[2]
 
 
-async def _look(
-    records: Records, pending: Pending, suspects: list[str] | None = None
-) -> AsyncIterator[Ended]:
-    """Read the records, at the leader: what it does not show as ended, an event that is still to come will tell."""
+async def look(records: Records, pending: Pending, suspects: list[str] | None = None) -> AsyncIterator[Ended]:
+    """Read records, at the leader, and give those that have ended: an event that is still to come tells of the rest."""
     uuids = list(pending) if suspects is None else suspects
     for at in range(0, len(uuids), _AT_ONCE):
         some = uuids[at : at + _AT_ONCE]
         found = await asyncio.gather(*(_find(records, uuid) for uuid in some))
         for uuid, record in zip(some, found, strict=True):
+            if uuid not in pending:  # another look was faster
+                continue
             if isinstance(record, RecordCorrupt):
                 pending[uuid] = record
             elif record is None or record.ended:
