@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import Outcome, RetryPolicy, Status, TaskSpec
+from qme.contracts.tasks import Outcome, Parent, RetryPolicy, Status, TaskSpec
 from qme.errors import IllegalTransition
 from qme.lifecycle import (
     CancelAsked,
@@ -23,13 +23,16 @@ from qme.lifecycle import (
     Returned,
     Started,
     TakenOver,
+    Unmet,
     Vanished,
     advance,
     new_record,
     violations,
+    waiting_for,
 )
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
+PARENT = Parent(uuid="0199aaaa-0000-7000-8000-0000000000ff")
 KEY = TaskKey("shell", "u-ann", "0199aaaa-0000-7000-8000-000000000001")
 
 moments = st.integers(0, 10_000).map(lambda s: T0 + timedelta(seconds=s))
@@ -39,7 +42,8 @@ outcomes = st.sampled_from(list(Outcome))
 statuses = st.sampled_from([Status.QUEUED, Status.RUNNING])
 
 events: st.SearchStrategy[Event] = st.one_of(
-    st.builds(Released, moments),
+    st.builds(Released, moments, st.none() | attempts),
+    st.builds(Unmet, attempts, st.just(PARENT.uuid), moments, st.just("unmet")),
     st.builds(Claimed, workers, st.sampled_from(["a", "b", "c"]), attempts, moments),
     st.builds(Started, attempts, moments, statuses),
     st.builds(
@@ -56,15 +60,24 @@ events: st.SearchStrategy[Event] = st.one_of(
         st.builds(Claimed, workers, st.sampled_from(["f", "g"]), attempts, moments),
         st.sampled_from(["a", "b", "f"]),
     ),
-    st.builds(Rerun, st.just("ann"), moments, st.none() | attempts, st.booleans()),
+    st.builds(
+        Rerun,
+        st.just("ann"),
+        moments,
+        st.none() | attempts,
+        st.booleans(),
+        st.sampled_from([None, waiting_for((PARENT,))]),
+    ),
 )
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(events, max_size=40), st.integers(0, 3))
-def test_no_order_of_events_makes_an_illegal_state(sequence: list[Event], retries: int) -> None:
+@given(st.lists(events, max_size=40), st.integers(0, 3), st.sampled_from([(), (PARENT,)]))
+def test_no_order_of_events_makes_an_illegal_state(
+    sequence: list[Event], retries: int, after: tuple[Parent, ...]
+) -> None:
     """Whatever arrives, in whatever order, the record keeps its rules, and refusals leave it as it was."""
-    spec = TaskSpec(uuid=KEY.uuid, user="ann", argv=("true",), retry=RetryPolicy(limit=retries))
+    spec = TaskSpec(uuid=KEY.uuid, user="ann", argv=("true",), retry=RetryPolicy(limit=retries), after=after)
     record = new_record(spec, KEY, T0)
     holders: dict[int, str] = {}
     enqueued: list[int] = []
