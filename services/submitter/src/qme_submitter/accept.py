@@ -68,18 +68,18 @@ class Acceptor:
         Raises InvalidRequest, and accepts none, where tasks wait for each other in a circle.
         """
         gate = asyncio.Semaphore(TOGETHER)
-        order = Order(request.tasks)
+        order = Order({task.uuid: task.after for task in request.tasks})
         alone = len(request.tasks) == 1
 
         async def one(submission: Submission) -> Result:
             try:
-                await order.parents(submission)
+                await order.parents(submission.uuid)
                 async with gate:
                     record = await self.accept(submission, user, remember=submission is request.tasks[-1])
             except QmeError as error:
-                order.settle(submission, error)
+                order.settle(submission.uuid, error)
                 return Result(uuid=submission.uuid, error=to_wire(error)["error"])
-            order.settle(submission)
+            order.settle(submission.uuid)
             return Result(
                 uuid=submission.uuid,
                 taskid=record.uid,

@@ -7,6 +7,8 @@ done after the write and may fail: the janitor and the worker find in the record
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +16,7 @@ from qme.bus.kv import Corrupt, Entry, Removed
 from qme.contracts import subjects
 from qme.contracts.messages import ActionRequest, Result, Target
 from qme.contracts.subjects import TaskKey, action_subject, any_key, is_uuid
-from qme.contracts.tasks import TaskRecord, event_headers
+from qme.contracts.tasks import Parent, TaskRecord, event_headers
 from qme.errors import (
     Conflict,
     IllegalTransition,
@@ -40,6 +42,7 @@ from qme.lifecycle import (
 from qme.observe.logging import get_logger
 from qme_submitter.buckets import Buckets
 from qme_submitter.offers import shown
+from qme_submitter.parents import Order
 from qme_submitter.registry import Registry
 from qme_submitter.removal import Removal, SpecSeen
 
@@ -47,6 +50,8 @@ log = get_logger(__name__)
 
 #: compare-and-set rounds before giving up; each lost one means that somebody else got on
 ROUNDS = 20
+#: specs that are read at the same time
+TOGETHER = 64
 #: seconds that a worker has to answer a nudge; it reads the record at its next heartbeat anyway
 NUDGE_TIMEOUT = 1.0
 
@@ -90,6 +95,22 @@ class Changes:
         event = Rerun(asker.name, self.buckets.clock(), target.attempt, force, waits)
         done, _ = await self.apply(key, event, asker.name)
         return _result(done.record, already=done.unchanged)
+
+    async def order(self, targets: Sequence[Target]) -> Order:
+        """Find out which of several tasks wait for which: a parent's rerun has to be known before its child's."""
+        gate = asyncio.Semaphore(TOGETHER)
+
+        async def parents(target: Target) -> Sequence[Parent]:
+            if not is_uuid(target.uuid):
+                return ()  # it is refused by itself
+            async with gate:
+                spec = await self.buckets.specs.look(any_key(target.uuid), leader=True)
+            return spec.value.after if isinstance(spec, Entry) else ()
+
+        if len(targets) == 1:
+            return Order({targets[0].uuid: ()})
+        found = await asyncio.gather(*(parents(target) for target in targets))
+        return Order({target.uuid: each for target, each in zip(targets, found, strict=True)})
 
     async def clear(
         self, target: Target, asker: Asker, *, cancel: bool = False, force: bool = False

@@ -7,12 +7,11 @@ users count too, since everybody in an account may read every task. Whether pare
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from qme.bus.kv import Removed
 from qme.contracts import subjects
-from qme.contracts.messages import Submission
 from qme.contracts.subjects import any_key
 from qme.contracts.tasks import Parent
 from qme.errors import BusUnavailable, InvalidRequest, NotFound, QmeError
@@ -63,18 +62,22 @@ class Parents:
 
 
 class Order:
-    """The order in which the tasks of one request are accepted: none before its parents among them."""
+    """The order in which the tasks of one request are accepted, or rerun: none before its parents among them."""
 
-    def __init__(self, tasks: Collection[Submission]) -> None:
-        """Raises InvalidRequest where tasks wait for each other in a circle."""
-        self._settled = {task.uuid: asyncio.Event() for task in tasks}
+    def __init__(self, tasks: Mapping[str, Sequence[Parent]]) -> None:
+        """Take the tasks' parents by uuid. Raises InvalidRequest where tasks wait for each other in a circle."""
+        self._parents = {
+            uuid: [parent.uuid for parent in parents if parent.uuid in tasks]
+            for uuid, parents in tasks.items()
+        }
+        self._settled = {uuid: asyncio.Event() for uuid in tasks}
         self._refused: dict[str, QmeError] = {}
-        if any(task.after for task in tasks):
-            _refuse_circles(tasks)
+        if any(self._parents.values()):
+            _refuse_circles(self._parents)
 
-    async def parents(self, task: Submission) -> None:
+    async def parents(self, task: str) -> None:
         """Wait until the parents of a task are settled. Raises InvalidRequest or BusUnavailable if one was refused."""
-        for uuid in self._own(task):
+        for uuid in self._parents[task]:
             await self._settled[uuid].wait()
             error = self._refused.get(uuid)
             if error is None:
@@ -83,20 +86,15 @@ class Order:
                 raise BusUnavailable(f"it waits for {uuid}, which could not be accepted: {error.message}")
             raise InvalidRequest(f"it waits for {uuid}, which was refused: {error.message}")
 
-    def settle(self, task: Submission, refused: QmeError | None = None) -> None:
+    def settle(self, task: str, refused: QmeError | None = None) -> None:
         """Say that a task was accepted, or why it was not."""
         if refused is not None:
-            self._refused[task.uuid] = refused
-        self._settled[task.uuid].set()
-
-    def _own(self, task: Submission) -> Iterable[str]:
-        return (parent.uuid for parent in task.after if parent.uuid in self._settled)
+            self._refused[task] = refused
+        self._settled[task].set()
 
 
-def _refuse_circles(tasks: Iterable[Submission]) -> None:
-    sorter: TopologicalSorter[str] = TopologicalSorter()
-    for task in tasks:
-        sorter.add(task.uuid, *(parent.uuid for parent in task.after))
+def _refuse_circles(parents: Mapping[str, Iterable[str]]) -> None:
+    sorter = TopologicalSorter(parents)
     try:
         sorter.prepare()
     except CycleError as error:

@@ -102,7 +102,17 @@ class Service:
 
     async def _rerun(self, incoming: Incoming, by: Asker) -> Results:
         request = self._read(messages.RerunTasks, incoming, lambda request: request.targets)
-        results = await _each(request.targets, lambda one: self.changes.rerun(one, by, force=request.force))
+        order = await self.changes.order(request.targets)
+
+        async def rerun(target: Target) -> Result:
+            try:
+                await order.parents(target.uuid)
+                return await self.changes.rerun(target, by, force=request.force)
+            finally:
+                order.settle(target.uuid)
+
+        # All at once: those that wait for others of these must not keep them from their turn.
+        results = await _each(request.targets, rerun, together=MAX_ITEMS)
         self.audit.note(incoming, request, "rerun", by, results)
         return results
 
@@ -210,9 +220,11 @@ def _operators_only(by: Asker) -> None:
         raise NotPermitted("only an operator may forget, approve, pause or resume an executor")
 
 
-async def _each(targets: Sequence[Target], change: Callable[[Target], Awaitable[Result]]) -> Results:
+async def _each(
+    targets: Sequence[Target], change: Callable[[Target], Awaitable[Result]], *, together: int = TOGETHER
+) -> Results:
     """Answer each target by itself; one that fails stops no other. Whole records only for one that stands alone."""
-    gate = asyncio.Semaphore(TOGETHER)
+    gate = asyncio.Semaphore(together)
 
     async def one(target: Target) -> Result:
         async with gate:

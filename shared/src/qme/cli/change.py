@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qme.cli.context import Context, say
-from qme.cli.parsing import ID_HELP, Arguments, Parser
+from qme.cli.parsing import IDS_HELP, Arguments, Parser
 from qme.cli.table import visible
 from qme.cli.verbs import Verb
-from qme.client import AsyncClient, elements
+from qme.client import AsyncClient, Wanted, elements, groups
 from qme.contracts.messages import Result
+from qme.contracts.tasks import TaskRecord
 from qme.errors import QmeError, from_wire
 
 #: the action by which an executor ends some elements of a task that stands for many
@@ -19,7 +20,7 @@ CANCEL_ELEMENTS = "cancel_elements"
 def cancel_arguments(parser: Parser) -> None:
     """Which tasks, and why."""
     parser.add_argument(
-        "ids", nargs="+", metavar="ID", help=f"{ID_HELP}; ID[3-7]: those elements of an array"
+        "ids", nargs="+", metavar="ID", help=f"{IDS_HELP}; ID[3-7]: those elements of an array"
     )
     parser.add_argument("--reason", metavar="TEXT", help="kept in the record")
     add_admin(parser)
@@ -27,15 +28,32 @@ def cancel_arguments(parser: Parser) -> None:
 
 async def cancel(args: Arguments, context: Context) -> int:
     """End tasks; one that has ended already is no error."""
-    named = [elements.split(text) for text in args.ids]
+    named = [elements.split(text) for text in args.ids if groups.name_of(text) is None]
+    names = [name for text in args.ids if (name := groups.name_of(text)) is not None]
     async with context.client() as client:
+        codes = [await _cancel_group(client, name, args) for name in names]
         targets = await client.targets([name for name, part in named if part is None])
         parts = [(name, part) for name, part in named if part is not None]
-        code = await _cancel_elements(client, parts, args)
+        code = await _cancel_elements(client, parts, args) or next(filter(None, codes), 0)
         if not targets:
             return code
         results = await client.control.cancel(targets, reason=args.reason, admin=args.admin)
         return report(results, "cancelled") or code
+
+
+async def _cancel_group(client: AsyncClient, name: str, args: Arguments) -> int:
+    """End a group's tasks: those that wait first, as the end of another could start them."""
+    members = [record for record in await groups.members(client, name) if not record.ended]
+    results: list[Result] = []
+    for part in ([one for one in members if one.waits], [one for one in members if not one.waits]):
+        targets = [groups.target(record) for record in part]
+        if targets:
+            results += await client.control.cancel(targets, reason=args.reason, admin=args.admin)
+    asked = [result for result in results if result.note]
+    bad = [result for result in results if result.error is not None]
+    done = len(results) - len(asked) - len(bad)
+    say(f"@{name}: {done} cancelled" + (f", {len(asked)} asked to end" if asked else ""))
+    return report(bad, None)
 
 
 async def _cancel_elements(client: AsyncClient, parts: Sequence[tuple[str, str]], args: Arguments) -> int:
@@ -54,7 +72,12 @@ async def _cancel_elements(client: AsyncClient, parts: Sequence[tuple[str, str]]
 
 def rerun_arguments(parser: Parser) -> None:
     """Which tasks."""
-    parser.add_argument("ids", nargs="*", metavar="ID", help="default: your last task")
+    parser.add_argument("ids", nargs="*", metavar="ID", help=f"{IDS_HELP} (default: your last task)")
+    parser.add_argument(
+        "--failed",
+        action="store_true",
+        help="only those that ended without success, and what was cancelled for it; of all your tasks if none is named",
+    )
     parser.add_argument("--force", action="store_true", help="also one that is lost and may still be running")
     add_admin(parser)
 
@@ -63,16 +86,35 @@ async def rerun(args: Arguments, context: Context) -> int:
     """Start another attempt of ended tasks, and print their ids."""
     async with context.client() as client:
         ids = args.ids
-        if not ids:
+        if args.failed:
+            records = await _records(client, ids)
+            targets = [groups.target(record) for record in groups.failed(records)]
+            if not targets:
+                say("nothing of these has failed")
+                return 0
+        elif ids:
+            targets = list(await client.targets(ids))
+        else:
             last = await client.get(output=False)
-            ids = [last.uuid]
             say(f"reruns your last task, {last.uid}: {visible(last.command)}")
-        targets = await client.targets(ids)
+            targets = list(await client.targets([last.uuid]))
         results = await client.control.rerun(targets, force=args.force, admin=args.admin)
     for result in results:
         if result.error is None:
             print(result.taskid or result.uuid)
     return report(results, None)
+
+
+async def _records(client: AsyncClient, ids: Sequence[str]) -> list[TaskRecord]:
+    """Read the tasks that are named, all of the user's where none is; those made first come first."""
+    found: list[TaskRecord] = []
+    for text in ids:
+        group = groups.name_of(text)
+        found += [await client.records.need(text)] if group is None else await groups.members(client, group)
+    if not ids:
+        own = Wanted(user=client.user)
+        found = [item async for item in client.stream(own) if isinstance(item, TaskRecord)]
+    return sorted(found, key=lambda record: (record.created, record.uuid))
 
 
 def add_admin(parser: Parser) -> None:

@@ -15,7 +15,7 @@ from qme.errors import InvalidRequest
 def arguments(parser: Parser) -> None:
     """Which tasks, and how sure one is."""
     parser.add_argument(
-        "targets", nargs="*", metavar="EXECUTOR|ID", help="default: all of yours that have ended"
+        "targets", nargs="*", metavar="EXECUTOR|ID|@GROUP", help="default: all of yours that have ended"
     )
     parser.add_argument(
         "--older-than", metavar="TIME", type=seconds, help="that ended this long ago, such as 30d"

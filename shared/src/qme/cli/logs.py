@@ -6,7 +6,7 @@ from qme.cli.context import Context, detaching, say
 from qme.cli.parsing import Arguments, Parser, count
 from qme.cli.raw import Sink, say_if_only_stderr
 from qme.cli.verbs import Verb
-from qme.client import AsyncClient, elements
+from qme.client import AsyncClient, elements, groups
 from qme.client.output import Output
 from qme.client.pieces import Chunk
 from qme.contracts.output import STDERR, STDOUT, STREAMS
@@ -20,7 +20,10 @@ _NAMES = {STDOUT: "output", STDERR: "error"}
 def arguments(parser: Parser) -> None:
     """Which task, which streams, and whether to stay."""
     parser.add_argument(
-        "id", nargs="?", metavar="ID", help="default: your last task; ID[3]: that element of an array"
+        "id",
+        nargs="?",
+        metavar="ID",
+        help="default: your last task; ID[3]: that element of an array; @NAME: all of a group",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the task has ended")
     streams = parser.add_mutually_exclusive_group()
@@ -35,6 +38,8 @@ async def logs(args: Arguments, context: Context) -> int:
     """Write the bytes; say what is missing."""
     streams = STREAMS if args.both else (STDERR,) if args.stderr else (STDOUT,)
     sink = Sink(merged=not args.both)
+    if args.id and (group := groups.name_of(args.id)) is not None:
+        return await _of_group(args, context, group, streams)
     name, element = elements.split(args.id) if args.id else (None, None)
     if element is not None:
         _check_element(args, element)
@@ -57,6 +62,19 @@ async def logs(args: Arguments, context: Context) -> int:
     # A record counts the bytes of its current attempt only.
     if final is not None and streams == (STDOUT,) and args.attempt in (None, final.attempt):
         say_if_only_stderr(final)
+    return 0
+
+
+async def _of_group(args: Arguments, context: Context, group: str, streams: tuple[str, ...]) -> int:
+    """Write what the tasks of a group have put out so far, one after the other; whose it is stands on stderr."""
+    if args.follow or args.attempt is not None:
+        raise InvalidRequest("a group's output is read as it stands now, without --follow and --attempt")
+    sink = Sink(merged=not args.both)
+    async with context.client() as client:
+        for record in await groups.members(client, group):
+            say(f"{record.uid}: {record.command}")
+            async for piece in client.output(record.uuid, streams=streams).stored(record):
+                await sink.take(piece, record)
     return 0
 
 

@@ -13,6 +13,8 @@ Arguments = argparse.Namespace
 
 #: what may stand where a verb needs to be told a task
 ID_HELP = "a task's id, a unique beginning of it, its last 4 or more digits, or last"
+#: where several tasks may be named
+IDS_HELP = f"{ID_HELP}; @NAME: all of a group"
 
 
 class Parser(argparse.ArgumentParser):

@@ -10,7 +10,7 @@ from qme.cli.context import Context, say
 from qme.cli.parsing import Arguments, Parser, count
 from qme.cli.table import Table, age, stamp
 from qme.cli.verbs import Verb
-from qme.client import AsyncClient, Listing, Wanted, elements
+from qme.client import AsyncClient, Listing, Wanted, elements, groups
 from qme.contracts.output import NAMES
 from qme.contracts.tasks import TaskRecord
 from qme.errors import NotFound
@@ -21,7 +21,7 @@ _SHOWN = 8
 
 def ls_arguments(parser: Parser) -> None:
     """Which tasks, and how to write them."""
-    parser.add_argument("targets", nargs="*", metavar="EXECUTOR|ID", help="only these")
+    parser.add_argument("targets", nargs="*", metavar="EXECUTOR|ID|@GROUP", help="only these")
     choosing.add(parser)
     parser.add_argument(
         "-n", "--limit", metavar="N", type=count, default=50, help="the newest N (default 50; 0: all)"
@@ -100,6 +100,12 @@ async def _listing(client: AsyncClient, args: Arguments) -> Listing:
     problems: list[str] = []
     more = False
     for target in args.targets:
+        if (group := groups.name_of(target)) is not None:
+            await groups.members(client, group)
+            part = await client.list(choosing.wanted(client, args, group=group), limit)
+            found.update((record.uuid, record) for record in part.records)
+            more = more or part.more
+            continue
         record = await _task(client, target)
         if record is not None:
             found[record.uuid] = record

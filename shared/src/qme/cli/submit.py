@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from qme.cli import exitcodes, options
+from qme.cli import exitcodes, options, progress
 from qme.cli.context import Context, detaching, say
 from qme.cli.parsing import Arguments, Parser, add_command, command_of
 from qme.cli.run import explain
 from qme.cli.verbs import Verb
 from qme.cli.wait import detached
 from qme.client import AsyncClient
-from qme.client.submission import prepare
+from qme.client.submission import new_uuid, prepare
 from qme.contracts.messages import Result, Submission
 from qme.contracts.tasks import TaskRecord
 from qme.errors import InvalidRequest, NotFound, from_wire
@@ -41,6 +43,10 @@ async def submit(args: Arguments, context: Context) -> int:
     context.strict = args.wait and args.file is None
     wishes, host = options.read(args), context.settings.host
     prepared = [prepare(command, wishes, host=host) for _, command in commands]
+    if args.file is not None and not wishes.group:
+        wishes = replace(wishes, group=_group_name(args.file))
+        prepared = [task.model_copy(update={"group": wishes.group}) for task in prepared]
+        say(f"group @{wishes.group}")
     async with context.client() as client:
         parents = await client.parents(wishes)
         tasks = [client.own(task, parents) for task in prepared]
@@ -87,11 +93,12 @@ async def _wait(client: AsyncClient, accepted: Sequence[Result], context: Contex
     uuids = [result.uuid for result in accepted]
     ended: list[TaskRecord] = []
     names = [result.taskid or result.uuid for result in accepted]
-    with detaching(lambda: detached(names)):
+    with detaching(lambda: detached(names)), progress.shown(len(uuids)) as bar:
         async for done in client.ended(uuids):
             if done.record is None:
                 raise NotFound(f"the task {done.uuid} has been cleared")
             ended.append(done.record)
+            bar.note(done.record)
             if args.json:
                 print(done.record.model_dump_json(), flush=True)
             if context.strict:
@@ -103,6 +110,12 @@ def _shown(result: Result, args: Arguments) -> str:
     if args.json and result.record is not None:
         return result.record.model_dump_json()
     return result.taskid or result.uuid
+
+
+def _group_name(file: str) -> str:
+    """Make a name for the tasks of a list: its own, and a few digits that tell one submission from the next."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(file).stem if file != "-" else "stdin").strip("-._")
+    return f"{plain[:40] or 'list'}-{new_uuid()[-6:]}"
 
 
 def _commands(args: Arguments) -> list[tuple[int, str | list[str]]]:

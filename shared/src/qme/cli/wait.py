@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from qme.cli import exitcodes
+from qme.cli import exitcodes, progress
 from qme.cli.context import Context, detaching, say
-from qme.cli.parsing import ID_HELP, Arguments, Parser, seconds
+from qme.cli.parsing import IDS_HELP, Arguments, Parser, seconds
 from qme.cli.run import explain
 from qme.cli.table import Table
 from qme.cli.verbs import Verb
+from qme.client import groups
 from qme.contracts.tasks import TaskRecord
 from qme.errors import NotFound, WaitTimedOut
 
@@ -20,7 +21,7 @@ _SHOWN = 4
 
 def arguments(parser: Parser) -> None:
     """Any number of ids."""
-    parser.add_argument("ids", nargs="+", metavar="ID", help=ID_HELP)
+    parser.add_argument("ids", nargs="+", metavar="ID", help=IDS_HELP)
     parser.add_argument("--timeout", metavar="TIME", type=seconds, help="give up after this; the tasks go on")
     parser.end_with(
         f"exit code, one task:\n{exitcodes.HELP_OF_ONE}\n"
@@ -30,17 +31,18 @@ def arguments(parser: Parser) -> None:
 
 async def wait(args: Arguments, context: Context) -> int:
     """Of one task, exit with the command's code; of several, print one line for each once all have ended."""
-    context.strict = len(args.ids) == 1
+    context.strict = len(args.ids) == 1 and groups.name_of(args.ids[0]) is None
     async with context.client() as client:
-        uuids = dict.fromkeys([(await client.records.need(text)).uuid for text in args.ids])
+        uuids = dict.fromkeys([uuid async for uuid in groups.uuids(client, args.ids)])
         ended: dict[str, TaskRecord] = {}
-        with detaching(lambda: detached(args.ids)):
+        with detaching(lambda: detached(args.ids)), progress.shown(len(uuids)) as bar:
             try:
                 async with asyncio.timeout(args.timeout):
                     async for done in client.ended(uuids):
                         if done.record is None:
                             raise NotFound(f"the task {done.uuid} has been cleared")
                         ended[done.uuid] = done.record
+                        bar.note(done.record)
             except TimeoutError:
                 left = _unended(len(uuids) - len(ended), len(uuids))
                 raise WaitTimedOut(f"the wait timed out after {args.timeout:g} s; {left}") from None

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from qme.bus.kv import Corrupt
 from qme.bus.port import Bus
-from qme.client import elements, excerpt, executors, groups, listing, scripts, waiting
+from qme.client import elements, excerpt, executors, groups, listing, ordering, scripts, waiting
 from qme.client.control import Control, batches, checked
 from qme.client.listing import Listing, Wanted
 from qme.client.output import Output
@@ -90,8 +90,11 @@ class AsyncClient:
         return task.model_copy(update=changed)
 
     async def submit_many(self, tasks: Iterable[Submission]) -> AsyncIterator[Result]:
-        """Submit what `own` gave; gives results in order as they come. A refused one is a result with `error`."""
-        for batch in batches(tasks):
+        """Submit what `own` gave; gives results as they come, in order, but for tasks that wait for later ones.
+
+        A refused one is a result with `error`. Raises InvalidRequest where tasks wait for each other in a circle.
+        """
+        for batch in batches(ordering.parents_first(tasks)):
             async for result in self.control.submit(await scripts.taken_along(batch, self.control.scripts)):
                 yield result
 
@@ -179,8 +182,17 @@ class AsyncClient:
 
     # -- change ------------------------------------------------------------------------------------------------------
     async def targets(self, tasks: Iterable[str], *, unreadable: bool = False) -> Sequence[Target]:
-        """Name tasks with the attempt that stands now; `unreadable` takes records that can't be read, too."""
-        return [await self._target(task, unreadable) for task in tasks]
+        """Name tasks with the attempt that stands now; `unreadable` takes records that can't be read, too.
+
+        ``@GROUP`` stands for all tasks of a group.
+        """
+        found: list[Target] = []
+        for task in tasks:
+            if (group := groups.name_of(task)) is not None:
+                found += [groups.target(record) for record in await groups.members(self, group)]
+            else:
+                found.append(await self._target(task, unreadable))
+        return found
 
     async def _target(self, task: str, unreadable: bool) -> Target:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qme.client import groups
 from qme.client.api import AsyncClient
 from qme.client.listing import Wanted, ago
 from qme.contracts.messages import Target
@@ -30,6 +31,11 @@ async def selection(
         return await _all(client, None, user, older_than, running)
     found: list[Target] = []
     for target in targets:
+        if (group := groups.name_of(target)) is not None:
+            members = await groups.members(client, group)
+            before = Wanted(ended_before=ago(older_than))
+            found += [groups.target(one) for one in members if (one.ended or running) and before.takes(one)]
+            continue
         try:
             found += await client.targets([target], unreadable=unreadable)
         except NotFound:

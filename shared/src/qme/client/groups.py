@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from qme.client.listing import Wanted
-from qme.contracts.tasks import On, Parent, TaskRecord
+from qme.contracts.messages import Target
+from qme.contracts.tasks import On, Outcome, Parent, TaskRecord
 from qme.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from qme.client.submission import Options
 
 SIGN = "@"
+_NOT_FAILED = (None, Outcome.SUCCESS, Outcome.CANCELLED)
 
 
 def name_of(text: str) -> str | None:
@@ -31,6 +33,35 @@ async def members(client: AsyncClient, group: str) -> list[TaskRecord]:
     if not found:
         raise NotFound(f"you have no group {group!r}; `qme ls` lists your tasks")
     return sorted(found, key=lambda record: (record.created, record.uuid))
+
+
+def target(record: TaskRecord) -> Target:
+    """Name a task as it was read."""
+    return Target(uuid=record.uuid, attempt=record.attempt)
+
+
+def failed(records: Iterable[TaskRecord]) -> list[TaskRecord]:
+    """Give those that a rerun of what failed means: what ended badly, and what was cancelled on account of it.
+
+    What somebody cancelled is left as it is, and so is what was cancelled on account of that.
+    """
+    known = {record.uuid: record for record in records}
+    wanted: dict[str, bool] = {}
+
+    def is_wanted(uuid: str) -> bool:
+        chain: list[str] = []
+        while uuid not in wanted:
+            record = known.get(uuid)
+            chain.append(uuid)
+            if record is not None and record.unmet is not None:
+                uuid = record.unmet
+                continue
+            wanted[uuid] = record is not None and record.outcome not in _NOT_FAILED
+        verdict = wanted[uuid]
+        wanted.update(dict.fromkeys(chain, verdict))
+        return verdict
+
+    return [record for record in known.values() if is_wanted(record.uuid)]
 
 
 async def uuids(client: AsyncClient, texts: Iterable[str]) -> AsyncIterator[str]:

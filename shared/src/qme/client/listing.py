@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -99,7 +100,8 @@ async def stream(bus: Bus, wanted: Wanted) -> AsyncIterator[TaskRecord | Corrupt
     """Give all records that match, in the order of their last change; nothing is kept in memory."""
     bucket = Bucket(bus, subjects.BUCKET_TASKS, TaskRecord)
     pattern = f"{wanted.executor}.*.*" if wanted.executor else "*.*.*"
-    async for seen in bucket.scan(pattern):
+    holding = b"" if wanted.group is None else f'"group":{json.dumps(wanted.group)}'.encode()
+    async for seen in bucket.scan(pattern, holding=holding):
         item = _itself(seen)
         if isinstance(item, Corrupt) or (isinstance(item, Entry) and wanted.takes(item.value)):
             yield item.value if isinstance(item, Entry) else item
