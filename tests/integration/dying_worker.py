@@ -71,7 +71,8 @@ async def main(url: str, home: Path, point: str, *spools: str) -> None:
             die()
 
         Keeper.start = start_and_die  # type: ignore[method-assign]
-    executor = (Dying if kind == "execute" else ShellExecutor)(ShellSettings())
+    has = {name: int(os.environ[name.upper()]) for name in ("slots", "cpus") if name.upper() in os.environ}
+    executor = (Dying if kind == "execute" else ShellExecutor)(ShellSettings(**has))
     orders = Orders()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, orders.give)
     await work(executor, settings, bus, orders=orders)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from qme.contracts.tasks import TaskSpec
-from qme.executor import Executor, ExecutorSettings, Result, Task, capture, option
+from qme.executor import Executor, ExecutorSettings, Result, Supply, Task, capture, of_host, option, optional
 from qme.executor.environment import OF_A_SHELL
 from qme.executor.workplace import prepare, ready
-from qme.settings import BOOLEAN, choice, integer
+from qme.settings import BOOLEAN, TEXT, choice, integer, size
 
 #: seconds within which a login shell has to tell its environment
 LOGIN_PATIENCE = 60.0
@@ -35,6 +35,11 @@ class ShellSettings(ExecutorSettings):
 
     nice: int = option(0, integer(0, 19), "commands run with this niceness")
     ionice: str = option("none", choice("none", "low", "idle"), "how far commands stand back at the disks")
+    cpus: int | None = optional(
+        integer(1, 100_000), "cpus for tasks that ask for some; unset: those of this host"
+    )
+    mem: int | None = optional(size(), "memory for tasks that ask for some; unset: that of this host")
+    gpus: str = option("auto", TEXT, "GPUs for tasks that ask: names with commas, none, or auto (those here)")
     login_shell: bool = option(False, BOOLEAN, "commands get the environment of a login shell")
 
 
@@ -49,6 +54,10 @@ class ShellExecutor(Executor[ShellSettings]):
     def __init__(self, settings: ShellSettings) -> None:
         super().__init__(settings)
         self._login: dict[str, str] = {}
+
+    def supply(self) -> Supply:
+        """What this host has, as far as the settings don't say otherwise."""
+        return of_host(cpus=self.settings.cpus, mem=self.settings.mem, gpus=self.settings.gpus)
 
     async def open(self) -> None:
         """Read the account's login environment once, where that is asked for."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from qme.bus.kv import Corrupt, Removed
 from qme.contracts.messages import Result, Results, Submission, SubmitRequest
+from qme.contracts.resources import unfit
 from qme.contracts.subjects import TaskKey, any_key, token
 from qme.contracts.tasks import LastTask, TaskRecord, TaskSpec, event_headers
 from qme.errors import (
@@ -117,6 +118,7 @@ class Acceptor:
                 raise
             return found
         key = TaskKey(decision.executor, decision.pool, spec.uuid)
+        self._check_resources(spec, key)
         checks.check_record(self._fresh(spec, key))
         try:
             await self.buckets.specs.create(str(key), spec, unless=any_key(spec.uuid))
@@ -126,6 +128,15 @@ class Acceptor:
                 raise
             return found
         return await self._record(spec, key)
+
+    def _check_resources(self, spec: TaskSpec, key: TaskKey) -> None:
+        definition = self.registry.definition(key.executor, key.pool)
+        if spec.resources is None or definition is None or definition.resources:
+            return
+        raise InvalidRequest(
+            f"executor {key.executor} gives its tasks slots only, and can't set aside {spec.resources.words()}; "
+            "what its commands run under may take such wishes, as sbatch does"
+        )
 
     async def _route(self, submission: Submission, spec: TaskSpec) -> Decision:
         wanted = {"pool": submission.pool, "executor": submission.executor}
@@ -180,7 +191,8 @@ class Acceptor:
         if (pause := self.registry.pause(*place)) is not None:
             return f"{record.executor} (pool {shown(record.pool)}) is {pause.sentence}; the task waits"
         if self.registry.online()[place]:
-            return None
+            why = unfit(record.resources, self.registry.capacities(*place))
+            return None if why is None else f"{why}; the task waits for one that has"
         return f"no worker of {record.executor} (pool {record.pool}) is alive; the task waits for one"
 
     def _fresh(self, spec: TaskSpec, key: TaskKey) -> TaskRecord:

@@ -22,6 +22,8 @@ ROOM_TO_GROW = 24 * 1024
 MAX_LABELS = 32
 MAX_MESSAGE = 4096
 MAX_RETRIES = 100
+#: cpus, or GPUs, of one task
+MAX_COUNT = 100_000
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}\Z")
 GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -139,6 +141,10 @@ def _check_place(submission: Submission) -> None:
 def _check_limits(submission: Submission) -> None:
     retry = submission.retry
     _within("the timeout", submission.timeout, 0.001, _YEARS, "seconds")
+    if submission.resources is not None:
+        asked = submission.resources
+        _within("the number of cpus", asked.cpus, 0, MAX_COUNT)
+        _within("the number of GPUs", asked.gpus, 0, MAX_COUNT)
     _within("the number of retries", retry.limit, 0, MAX_RETRIES)
     _within("the delay of a retry", retry.delay, 0, 86_400.0, "seconds")
     _within("the factor between retries", retry.backoff, 1, 100)

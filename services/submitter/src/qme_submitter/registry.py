@@ -23,6 +23,7 @@ from qme.bus.port import Bus, Message
 from qme.bus.topology import StreamSpec
 from qme.contracts import subjects
 from qme.contracts.executors import Approval, Definition, Heartbeat, Pause
+from qme.contracts.resources import Capacity
 from qme.errors import QmeError
 from qme.observe.logging import get_logger
 from qme_submitter.routing import Routes
@@ -136,6 +137,15 @@ class Registry:
     def pause(self, executor: str, pool: str) -> Pause | None:
         """Give the operator's word by which an executor takes nothing new in a pool."""
         return self._mirror.pauses.get((executor, pool))
+
+    def capacities(self, executor: str, pool: str) -> list[Capacity | None]:
+        """Tell what each living worker of a pool has in all; None for one that does not say."""
+        now = time.monotonic()
+        return [
+            beat.capacity
+            for (name, place, _), (beat, at) in self._mirror.beats.items()
+            if (name, place) == (executor, pool) and now - at <= beat.lives
+        ]
 
     def silence(self, executor: str, pool: str, worker: str) -> float | None:
         """Tell how many seconds ago a worker was last heard of; None when that is too long ago to be known."""

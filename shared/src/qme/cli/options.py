@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from qme.cli.parsing import Arguments, Parser, count, pair, seconds
+from qme.cli.parsing import Arguments, Parser, count, pair, seconds, size
 from qme.client.submission import Options
 from qme.contracts.tasks import Outcome
 from qme.errors import InvalidRequest
@@ -38,6 +38,18 @@ def add(parser: Parser) -> None:
     add_option(
         "--timeout", metavar="TIME", type=seconds, help="end it after this much run time, such as 90 or 2h"
     )
+    add_option("--cpus", metavar="N", type=count, default=0, help="set N cpus of its worker aside for it")
+    add_option(
+        "--mem",
+        metavar="SIZE",
+        type=size,
+        default=0,
+        help="and so much memory, such as 500MB or 4GiB; it may use no more",
+    )
+    add_option(
+        "--gpus", metavar="N", type=count, default=0, help="and N GPUs, which CUDA_VISIBLE_DEVICES names"
+    )
+    add_option("--exclusive", action="store_true", help="let nothing else run beside it on its worker")
     add_option(
         "--retries", metavar="N", type=count, default=0, help="run it again if it fails, up to N times"
     )
@@ -95,6 +107,10 @@ def read(args: Arguments) -> Options:
         env=dict(_variable(text) for text in args.env),
         cwd=args.cwd,
         timeout=args.timeout,
+        cpus=args.cpus,
+        mem=args.mem,
+        gpus=args.gpus,
+        exclusive=args.exclusive,
         retries=args.retries,
         retry_delay=args.retry_delay,
         retry_backoff=args.retry_backoff,

@@ -75,6 +75,17 @@ def seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not {kind.allowed}") from None
 
 
+def size(text: str) -> int:
+    """Read an amount of bytes, such as 4096, 500MB or 4GiB."""
+    from qme.settings.values import size as sizes
+
+    kind = sizes()
+    try:
+        return kind.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {kind.allowed}") from None
+
+
 def count(text: str) -> int:
     """Read a number from 0 on."""
     if not (text.isascii() and text.isdigit()):

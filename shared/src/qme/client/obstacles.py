@@ -12,6 +12,7 @@ from qme.bus.port import Bus
 from qme.client.executors import heartbeats
 from qme.client.records import Records
 from qme.contracts.executors import Heartbeat
+from qme.contracts.resources import unfit
 from qme.contracts.tasks import TaskRecord
 
 
@@ -36,5 +37,6 @@ def sentence(record: TaskRecord, workers: Sequence[Heartbeat]) -> str | None:
         return f"{record.uid} waits: no worker of {record.executor} is alive"
     reasons = {worker.paused for worker in workers}
     if None in reasons:
-        return None
+        why = unfit(record.resources, [worker.capacity for worker in workers])
+        return None if why is None else f"{record.uid} waits: {why}"
     return f"{record.uid} waits: {record.executor} takes nothing now, {'; '.join(sorted(map(str, reasons)))}"

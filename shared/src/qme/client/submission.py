@@ -15,6 +15,7 @@ import uuid_utils
 
 from qme.client import words
 from qme.contracts.messages import MAX_FILES, Submission
+from qme.contracts.resources import NOTHING, Resources
 from qme.contracts.tasks import Outcome, RetryPolicy, SentFile
 from qme.errors import InvalidRequest
 
@@ -30,6 +31,10 @@ class Options:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str | None = None  #: None: where this process stands, if the worker has that folder
     timeout: float | None = None  #: seconds of run time
+    cpus: int = 0  #: that its worker sets aside for it
+    mem: int = 0  #: bytes; beyond, its end is out_of_memory
+    gpus: int = 0
+    exclusive: bool = False  #: nothing else runs beside it on its worker
     retries: int = 0
     retry_delay: float | None = None  #: seconds before the first retry (10)
     retry_backoff: float | None = None  #: factor from one delay to the next (2)
@@ -64,6 +69,7 @@ def prepare(command: str | Sequence[str], options: Options, *, host: str) -> Sub
         files=files,
         stdin=stdin,
         timeout=options.timeout,
+        resources=_resources(options),
         retry=_retry(options),
         message=options.message,
         labels=dict(options.labels),
@@ -90,6 +96,14 @@ def working_directory() -> str | None:
     except OSError:
         return None
     return here
+
+
+def _resources(options: Options) -> Resources | None:
+    names = ("cpus", "mem", "gpus")
+    if any(getattr(options, name) < 0 for name in names):
+        raise InvalidRequest("cpus, mem and gpus are numbers from 0 on")
+    asked = Resources(exclusive=options.exclusive, **{name: getattr(options, name) for name in names})
+    return None if asked == NOTHING else asked
 
 
 def _retry(options: Options) -> RetryPolicy:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from qme.contracts import subjects
 from qme.contracts.bounds import Count, Moment, Size
+from qme.contracts.resources import Capacity
 
 
 class _Advert(BaseModel):
@@ -40,6 +41,7 @@ class Definition(_Advert):
     lost_by_silence: bool = False  #: a worker that is silent for long makes its tasks `lost`, provisionally
     #: how its commands name a script, so that clients send it along (`qme.client.scripts` has the ways there are)
     script: str | None = None
+    resources: bool = False  #: its workers give tasks the cpus, memory and GPUs that they ask for
     updated: Moment
 
     @field_validator("executor")
@@ -116,6 +118,7 @@ class Heartbeat(_Advert):
     #: what it refuses (docs/deploy/policy.md): rules by name, as its settings spell them
     rules: dict[str, str] = {}
     boot: str | None = None  #: which boot of its host it is
+    capacity: Capacity | None = None  #: what it has to give; null: it gives slots only
     #: its spool: bytes at the last count, what it may hold, and room left on its disk; null: not known
     spool_bytes: Size | None = None
     spool_limit: Size = 0

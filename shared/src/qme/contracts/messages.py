@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from qme.contracts.resources import Resources
 from qme.contracts.tasks import Parent, RetryPolicy, SentFile, TaskRecord
 
 #: bytes of one request on the control plane that names several tasks; one for a single task holds its files as well
@@ -57,6 +58,7 @@ class Submission(_Wire):
     stdin: SentFile | None = None
     script: SentFile | None = None
     timeout: float | None = None
+    resources: Resources | None = None
     retry: RetryPolicy = RetryPolicy()
     message: str | None = None
     labels: dict[str, str] = {}

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from qme.contracts.bounds import Count, Moment
+from qme.contracts.resources import Resources
 from qme.contracts.subjects import TaskKey
 
 SCHEMA = 1
@@ -72,6 +73,8 @@ class Claim(Holder):
     #: new for every try to claim: tells the worker whether a stored claim is the one it just wrote
     nonce: str
     at: Moment
+    #: devices that were set aside for it, by name
+    gpus: tuple[str, ...] = ()
     #: those from whom the attempt was taken over, as they had fallen silent
     earlier: tuple[Holder, ...] = ()
 
@@ -158,6 +161,7 @@ class TaskSpec(_Stored):
     #: what the command names as its script and its executor wants sent along; used where the worker has no equal one
     script: SentFile | None = None
     timeout: float | None = None  #: seconds of run time
+    resources: Resources | None = None  #: what it asks for beside a slot
     retry: RetryPolicy = RetryPolicy()
     message: str | None = None
     labels: dict[str, str] = {}
@@ -202,6 +206,7 @@ class TaskRecord(_Stored):
     corrected: bool = (
         False  #: it was given up for lost and was not: that end has been told, and counted, already
     )
+    resources: Resources | None = None
     retry: RetryPolicy = RetryPolicy()
     retries: Count = 0  #: retries used so far
     cwd: str | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qme.executor.base import Check, CommandLost, Executor, Held, Result, Task, action, actions_of
+    from qme.executor.capacity import Supply, of_host
     from qme.executor.processes import Captured, capture
     from qme.executor.words import plain_words
     from qme.settings import ExecutorSettings, option, optional
@@ -26,6 +27,7 @@ _HOMES = {
         "action",
         "actions_of",
     ),
+    "qme.executor.capacity": ("Supply", "of_host"),
     "qme.executor.processes": ("Captured", "capture"),
     "qme.executor.words": ("plain_words",),
     "qme.settings": ("ExecutorSettings", "option", "optional"),
@@ -39,10 +41,12 @@ __all__ = [
     "ExecutorSettings",
     "Held",
     "Result",
+    "Supply",
     "Task",
     "action",
     "actions_of",
     "capture",
+    "of_host",
     "option",
     "optional",
     "plain_words",

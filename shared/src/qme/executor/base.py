@@ -27,6 +27,7 @@ from qme.contracts.executors import ActionInfo
 from qme.contracts.tasks import Outcome, Status, TaskRecord, TaskSpec
 from qme.errors import InvalidRequest, QmeError
 from qme.executor.attempts import Exit
+from qme.executor.capacity import Supply
 from qme.settings import ExecutorSettings
 
 if TYPE_CHECKING:
@@ -189,6 +190,13 @@ class Executor(ABC, Generic[SettingsT]):
 
     def measure(self, registry: CollectorRegistry) -> None:
         """Register metrics of its own (``qme_<name>_…``) beside the worker's; called once, before `open`."""
+
+    def supply(self) -> Supply | None:
+        """Tell what this host has for tasks that ask for cpus, memory or GPUs; called once, before `open`.
+
+        None: tasks get slots only, and a submission that asks for more is refused.
+        """
+        return None
 
     async def open(self) -> None:
         """Prepare: called once before the first task. What fails here stops the worker, with its message."""

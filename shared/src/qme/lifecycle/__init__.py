@@ -6,6 +6,7 @@ it at the revision it read, and on a conflict does all three again: so every eve
     event            who          what it does
     Released         submitter    a worker may claim the task now; a queue message becomes due
     Unmet            submitter    a parent ended otherwise than the task waits for: cancelled, with the reason
+    Unfit            worker       no living worker can ever run it: the reason is said, and it waits on
     Claimed          worker       the attempt belongs to this worker alone
     TakenOver        worker       the attempt of a worker that fell silent goes on here, where its executor can do that
     Started          worker       the command runs (or waits in a scheduler, then the status stays `queued`)
@@ -37,6 +38,7 @@ from qme.lifecycle.events import (
     Returned,
     Started,
     TakenOver,
+    Unfit,
     Unmet,
     Vanished,
 )
@@ -67,6 +69,7 @@ __all__ = [
     "Started",
     "TakenOver",
     "Transition",
+    "Unfit",
     "Unmet",
     "Vanished",
     "Verdict",

@@ -40,6 +40,16 @@ class Claimed:
     at: datetime
     host: str | None = None
     boot: str | None = None
+    #: devices that are set aside for it
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """No living worker can ever run the attempt, for this reason; it waits on, as one that can may come."""
+
+    attempt: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +133,7 @@ class Returned:
     data: Mapping[str, Any] = field(default_factory=dict)
     host: str | None = None
     boot: str | None = None
+    gpus: tuple[str, ...] = ()
     #: from whom it was taken over, as the claim said that is made again
     earlier: tuple[Holder, ...] = ()
 
@@ -142,6 +153,7 @@ class Rerun:
 Event = (
     Released
     | Unmet
+    | Unfit
     | Claimed
     | TakenOver
     | Started

@@ -34,6 +34,7 @@ def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
         group=spec.group,
         waiting_for=waiting_for(spec.after),
         created=now,
+        resources=spec.resources,
         retry=spec.retry,
         cwd=spec.cwd,
         env=tuple(sorted(spec.env)),

@@ -26,6 +26,7 @@ from qme.lifecycle.events import (
     Returned,
     Started,
     TakenOver,
+    Unfit,
     Unmet,
     Vanished,
 )
@@ -57,8 +58,8 @@ def advance(record: TaskRecord, event: Event) -> Transition:
             return _claimed(record, event) if isinstance(event, Claimed) else _taken_over(record, event)
         case Started():
             return _started(record, event)
-        case Progressed():
-            return _progressed(record, event)
+        case Progressed() | Unfit():
+            return _progressed(record, event) if isinstance(event, Progressed) else _unfit(record, event)
         case CancelAsked():
             return _cancel_asked(record, event)
         case Ended():
@@ -108,7 +109,15 @@ def _claimed(record: TaskRecord, event: Claimed) -> Transition:
         raise _illegal(record, event, "the attempt is not waiting for a worker")
     if record.cancel is not None:
         raise _illegal(record, event, "it is to be cancelled")
-    return Transition(_with(record, claim=_claim(event), worker=event.worker))
+    # What it waited for is no news any more.
+    return Transition(_with(record, claim=_claim(event), worker=event.worker, reason=None))
+
+
+def _unfit(record: TaskRecord, event: Unfit) -> Transition:
+    reason = sentence(event.reason)
+    if event.attempt != record.attempt or not record.due or record.ended or record.reason == reason:
+        return _same(record)
+    return Transition(_with(record, reason=reason))
 
 
 def _claim(event: Claimed | Returned, *earlier: Holder) -> Claim:
@@ -118,6 +127,7 @@ def _claim(event: Claimed | Returned, *earlier: Holder) -> Claim:
         at=event.at,
         host=event.host,
         boot=event.boot,
+        gpus=event.gpus,
         earlier=tuple(dict.fromkeys(earlier)),
     )
 

@@ -137,9 +137,12 @@ async def take_up(context: Context, folder: AttemptDir, entry: RecordEntry, read
             return None
         attempt = await hold(context, folder.attempt, ours, context.records.spec(entry.value.key))
         if attempt is not None:
+            if attempt.started:  # else it waits for its turn, however long ago it was claimed
+                claim = ours.entry.value.claim
+                context.admission.count(which, attempt.spec.resources, claim.gpus if claim else ())
             log.info("adopt.taken_up", task=entry.value.uid, attempt=folder.attempt, started=attempt.started)
             context.held[which] = attempt
         return attempt
     finally:
         if attempt is None:
-            context.held.pop(which, None)
+            context.let_go(which)

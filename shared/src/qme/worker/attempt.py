@@ -23,13 +23,14 @@ from qme.lifecycle import Progressed
 from qme.observe.logging import bind_task, get_logger
 from qme.worker import spooled
 from qme.worker.clock import now, uptime
-from qme.worker.command import Command, Launch
+from qme.worker.command import Command, Launch, Memory
 from qme.worker.context import Context, Which
 from qme.worker.ending import never_started, report
 from qme.worker.executing import ClaimGone, NotStarted, execute
 from qme.worker.following import Copy, following
 from qme.worker.judging import Judge, Refused
 from qme.worker.logs import Output
+from qme.worker.packing import environment
 from qme.worker.predecessors import are_over
 from qme.worker.progress import Progress
 from qme.worker.records import RecordEntry
@@ -118,7 +119,9 @@ class Attempt:
     ) -> Exit:
         """Run the command, or attach to it where it was started before."""
         umask = 0o022 if self._spec.umask is None else self._spec.umask
-        launch = Launch(tuple(argv), cwd or self.directory, dict(env or {}), umask, stdin)
+        given = self.context.admission.granted(self.which)
+        everything = {**(env or {}), **environment(given)}
+        launch = Launch(tuple(argv), cwd or self.directory, everything, umask, stdin)
         is_new = await self._command.start(launch, self.record, self.confirm)
         if is_new:
             self.context.metrics.started.inc()
@@ -126,10 +129,13 @@ class Attempt:
             self.context.key(self._spec.uuid), self._command.folder, fresh=is_new and self._fresh
         )
         await self.update(pid=self._command.pid)
+        if given.gpus:
+            await self.update(gpus=list(given.gpus))
+        memory = Memory(given.asked.mem, self.context.memory) if given.asked.mem else None
         limit = self.context.executor.settings.output_limit
         watching = asyncio.create_task(self._limit_output(limit)) if limit is not None else None
         try:
-            return await self._command.wait(timeout, self.context.settings.term_grace)
+            return await self._command.wait(timeout, self.context.settings.term_grace, memory)
         finally:
             if watching is not None:
                 watching.cancel()
@@ -241,7 +247,8 @@ class Attempt:
             self._take(entry)
         if not self._entry.value.ended or self.started:
             status = self._progress.status or self.context.executor.begins
-            back = records.returned(self._command.folder, status, self._progress.data, self._earlier)
+            gpus = self.context.admission.granted(self.which).gpus
+            back = records.returned(self._command.folder, status, self._progress.data, self._earlier, gpus)
             self._take(await records.apply(key, self._entry, back) or self._entry)
         if self.cancelled:
             self._begin_cancel()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -20,10 +20,12 @@ from qme.contracts.tasks import Outcome, QueueMessage, TaskRecord, TaskSpec
 from qme.errors import BusUnavailable, Conflict, InvalidRequest, NotFound, QmeError, RecordCorrupt
 from qme.lifecycle import Ended, Started, advance
 from qme.observe.logging import get_logger
+from qme.worker.admission import NoRoom, TooBig
 from qme.worker.attempt import Attempt
 from qme.worker.clock import now, uptime
 from qme.worker.context import Context
 from qme.worker.records import FIRST_PAUSE, LONGEST_PAUSE, RecordEntry
+from qme.worker.unfit import say_unfit
 
 log = get_logger(__name__)
 
@@ -80,7 +82,7 @@ async def take(context: Context, delivery: Delivery) -> Attempt | None:
     context.held[which] = attempt = None
     spec = asyncio.create_task(context.records.spec(key))
     try:
-        found = await _claim(context, key, message.attempt)
+        found = await _claim(context, key, message.attempt, delivery)
         await _answer(delivery.ack())
         if isinstance(found, Dropped):
             log.info("queue.dropped", task=message.uuid, attempt=message.attempt, why=found.why)
@@ -91,11 +93,14 @@ async def take(context: Context, delivery: Delivery) -> Attempt | None:
     except (BusUnavailable, NotFound) as error:
         log.warning("queue.wait", task=message.uuid, problem=error.message)
         await _answer(delivery.nak(AGAIN))
+    except NoRoom as error:
+        log.debug("queue.no_room", task=message.uuid, why=error.message)
+        await _answer(delivery.nak(error.delay))
     finally:
         spec.cancel()
         await asyncio.gather(spec, return_exceptions=True)
         if attempt is None:
-            context.held.pop(which, None)
+            context.let_go(which)
     return attempt
 
 
@@ -147,7 +152,28 @@ def _parse(context: Context, delivery: Delivery) -> QueueMessage:
     return message
 
 
-async def _claim(context: Context, key: TaskKey, number: int) -> Ours | Dropped:
+async def _admit(context: Context, entry: RecordEntry, number: int, delivery: Delivery) -> bool:
+    """Get room for a task that is due; tells whether it had to wait for it. Raises NoRoom."""
+    asked, which = entry.value.resources, (entry.value.uuid, number)
+
+    def is_open() -> bool:
+        return not (context.paused or context.settling)
+
+    async def is_due() -> bool:
+        with suppress(QmeError):  # a sign, or an answer, that gets lost is followed by the next one
+            await delivery.in_progress()
+            seen = await context.records.read(entry.value.key, leader=False)
+            return seen is None or refusal(seen.value, number) is None
+        return True
+
+    try:
+        return await context.admission.enter(which, asked, still=is_due, is_open=is_open)
+    except TooBig:
+        delay = await say_unfit(context, entry, number)
+        raise NoRoom("it asks for more than this worker has", delay) from None
+
+
+async def _claim(context: Context, key: TaskKey, number: int, delivery: Delivery) -> Ours | Dropped:
     read_at = uptime()
     entry = await context.records.read(key)
     claim = context.records.claim(number)
@@ -160,6 +186,10 @@ async def _claim(context: Context, key: TaskKey, number: int) -> Ours | Dropped:
             return Ours(entry, read_at, fresh=record.claim.nonce == claim.nonce)
         if why := refusal(record, number):
             return Dropped(why)
+        if await _admit(context, entry, number, delivery):
+            entry, read_at = await context.records.read_surely(key)
+            continue
+        claim = replace(claim, gpus=context.admission.granted((key.uuid, number)).gpus)
         for event in (claim, Started(number, now(), context.executor.begins)):
             record = advance(record, event).record
         if context.settling:  # since this was begun: another worker may have claimed it, and say so now

@@ -17,6 +17,8 @@ from qme.executor.commands import AlreadyStarted, Expired, Keeper, KeeperError, 
 from qme.executor.environment import build_environment
 from qme.observe.logging import get_logger
 from qme.worker.clock import uptime
+from qme.worker.memory import MemoryWatch
+from qme.worker.verdict import OVER, over
 
 log = get_logger(__name__)
 
@@ -24,6 +26,14 @@ T = TypeVar("T")
 
 #: seconds before the keeper is asked again, doubling up to the longest
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """How much a command's tree may use, and who looks."""
+
+    limit: int
+    watch: MemoryWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +111,26 @@ class Command:
         """Take note that the record was read at this second of CLOCK_BOOTTIME and still gives the command to us."""
         self._fresh_until = read_at + self._lease / 2
 
-    async def wait(self, timeout: float | None, grace: float) -> Exit:
-        """Wait for its end; after `timeout` seconds of its run time it is ended. Raises CommandLost."""
-        watch = asyncio.create_task(self._limit(timeout, grace)) if timeout is not None else None
+    async def wait(self, timeout: float | None, grace: float, memory: Memory | None = None) -> Exit:
+        """Wait for its end; after `timeout` seconds of its run time, or once `memory` is over, it is ended.
+
+        Raises CommandLost.
+        """
+        watches = {
+            "timeout": self._limit(timeout, grace) if timeout is not None else None,
+            OVER: self._limit_memory(memory, grace) if memory is not None else None,
+        }
+        running = {reason: asyncio.create_task(watch) for reason, watch in watches.items() if watch}
         try:
             found = await _patiently("wait", lambda: self._keeper.wait(*self._which))
             if isinstance(found, Lost):
                 raise CommandLost(found.reason)
-            if watch is not None and found.ended_for == "timeout":
+            if watch := running.get((found.ended_for or "").partition(" ")[0]):
                 await watch  # what it left behind is ended too
             self.exit = found
             return found
         finally:
-            if watch is not None:
+            for watch in running.values():
                 watch.cancel()
 
     async def _limit(self, timeout: float, grace: float) -> None:
@@ -121,7 +138,15 @@ class Command:
         await asyncio.sleep(min(max(timeout - _ran(token), 0.0), timeout) if token else timeout)
         await self.end("timeout", grace)
 
-    async def end(self, reason: EndReason, grace: float) -> None:
+    async def _limit_memory(self, memory: Memory, grace: float) -> None:
+        token = self.folder.read_token()
+        used = await memory.watch.exceeded(
+            "{}.{}".format(*self._which), token.identity if token else None, memory.limit
+        )
+        log.warning("command.over_memory", used=used, limit=memory.limit)
+        await self.end(over(used, memory.limit), grace)
+
+    async def end(self, reason: EndReason | str, grace: float) -> None:
         """End its whole tree; returns once nothing is left of it. Nothing where it was never started."""
         async with self._starting:  # a start that is under way comes first, or it would escape
             if not self.started:

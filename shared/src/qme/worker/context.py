@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,10 @@ from qme.executor.commands import Keeper
 from qme.executor.spool import Spool
 from qme.observe.metrics import WorkerMetrics
 from qme.settings import Settings
+from qme.worker.admission import Admission
 from qme.worker.logs import LogShipper
+from qme.worker.memory import MemoryWatch
+from qme.worker.packing import Packing
 from qme.worker.records import Records
 from qme.worker.room import Room
 
@@ -49,10 +53,15 @@ class Context:
     pause: Pause | None = None
     #: the bus has just come back, and may have forgotten whose its tasks are: nothing new is taken for a moment
     settling: bool = False
+    #: the bus is to ask for more: set where there may be room again, cleared by the bus
+    more: asyncio.Event = field(default_factory=asyncio.Event)
+    memory: MemoryWatch = field(default_factory=MemoryWatch)
     room: Room = field(init=False)
+    admission: Admission = field(init=False)
 
     def __post_init__(self) -> None:
         self.room = Room(self.spool.path)
+        self.admission = Admission(Packing(self.slots, self.executor.supply()), self.more.set)
 
     @property
     def slots(self) -> int:
@@ -74,7 +83,16 @@ class Context:
 
     def credit(self) -> int:
         """Tasks that can be taken on now. What was adopted may be more than there are slots."""
-        return 0 if self.paused or self.settling else max(0, self.slots - len(self.held) - self.arriving)
+        if self.paused or self.settling:
+            return 0
+        room = max(0, self.slots - len(self.held) - self.arriving)
+        undecided = self.arriving + sum(which not in self.admission for which in self.held)
+        return self.admission.credit(room, undecided)
+
+    def let_go(self, which: Which) -> None:
+        """Hold an attempt no more; what it had been given is free."""
+        self.held.pop(which, None)
+        self.admission.leave(which)
 
     def key(self, uuid: str) -> TaskKey:
         """Where a task of this worker lives."""

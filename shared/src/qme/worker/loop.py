@@ -40,8 +40,6 @@ class Worker:
         self._context = context
         self._presence = Presence(context, users)
         self._freed = asyncio.Event()
-        #: the bus is to ask for more: its own event, since it clears it
-        self._more = asyncio.Event()
         #: messages that are not answered yet
         self._handed: set[Delivery] = set()
         self._pulling: asyncio.Task[None] | None = None
@@ -82,6 +80,7 @@ class Worker:
     async def drained(self) -> None:
         """Take nothing new, and return once nothing is held any more."""
         self._context.trouble = _DRAINING
+        self._context.admission.stir()  # a message that waits for room goes back
         log.info("worker.drains", held=len(self._context.held))
         if self._pulling is not None:
             self._pulling.cancel()  # a pull that stands would be given messages for half a minute
@@ -107,7 +106,7 @@ class Worker:
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         context = self._context
         consumer = subjects.consumer(context.executor.name, context.pool)
-        pull = context.bus.pull(subjects.TASKS, consumer, credit=context.credit, more=self._more)
+        pull = context.bus.pull(subjects.TASKS, consumer, credit=context.credit, more=context.more)
         await self._hear()
         async with pull as deliveries:
             async for delivery in deliveries:
@@ -177,7 +176,7 @@ class Worker:
                     await self._adopt_recorded(group)
                 await asyncio.sleep(context.settings.settle)
                 context.settling = False
-                self._more.set()
+                context.more.set()
 
     async def _take_over(self, group: asyncio.TaskGroup) -> None:
         context = self._context
@@ -195,18 +194,19 @@ class Worker:
         context = self._context
         context.metrics.active.set(len(context.held))
         try:
+            await context.admission.wait(attempt.which, attempt.spec.resources)
             await attempt.perform()
         except Exception:
             # A mistake of ours in one task must not end the others; it is taken up again by the next start.
             log.exception("attempt.broken", task=attempt.record.uid, attempt=attempt.number)
         finally:
-            context.held.pop(attempt.which, None)
+            context.let_go(attempt.which)
             context.metrics.active.set(len(context.held))
             self._tell_freed()
 
     def _tell_freed(self) -> None:
         self._freed.set()
-        self._more.set()
+        self._context.more.set()
 
     async def _look_after(self) -> None:
         """See what a nudge that never came would have told, and whether there is room for more."""
@@ -219,7 +219,7 @@ class Worker:
             context.trouble = None if context.room.look() else _FULL
         was_closed, self._closed = self._closed, context.paused is not None
         if was_closed and not self._closed:
-            self._more.set()
+            context.admission.stir()
 
     async def _clean(self) -> None:
         context = self._context

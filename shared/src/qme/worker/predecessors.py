@@ -1,4 +1,7 @@
-"""Whether workers that held an attempt before can still act upon it: reads heartbeats of the pool, takes nothing."""
+"""The other workers of the pool, by their heartbeats: who is there, and can those that held an attempt still act.
+
+Reads only.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,23 @@ async def heard(bus: Bus, executor: str, pool: str) -> set[str]:
     return {subject.rpartition(".")[2] for subject in await bus.subjects(_STREAM, pattern)}
 
 
-async def are_over(bus: Bus, executor: str, pool: str, holders: Iterable[Holder]) -> bool:
-    """Tell whether none of these workers can still be at what it was at: it is back, or its host was rebooted.
-
-    The latter is told by any worker of the pool on that host. Raises BusUnavailable.
-    """
+async def heartbeats(bus: Bus, executor: str, pool: str) -> list[Heartbeat]:
+    """Give what the living workers of a pool say of themselves. Raises BusUnavailable."""
     bucket = Bucket(bus, subjects.BUCKET_EXECUTORS, Heartbeat)
     # One by one and by key: more of the bucket a worker may not read.
     found = [
         await bucket.get(subjects.heartbeat_key(executor, pool, worker))
         for worker in sorted(await heard(bus, executor, pool))
     ]
-    beats = [entry.value for entry in found if entry is not None]
+    return [entry.value for entry in found if entry is not None]
+
+
+async def are_over(bus: Bus, executor: str, pool: str, holders: Iterable[Holder]) -> bool:
+    """Tell whether none of these workers can still be at what it was at: it is back, or its host was rebooted.
+
+    The latter is told by any worker of the pool on that host. Raises BusUnavailable.
+    """
+    beats = await heartbeats(bus, executor, pool)
     return all(any(_is_back(holder, beat) for beat in beats) for holder in holders)
 
 

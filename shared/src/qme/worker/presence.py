@@ -88,6 +88,7 @@ class Presence:
             drained=self._context.drained,
             rules=rules(self._context.executor.settings),
             boot=boot_id(),
+            capacity=self._context.admission.capacity,
             spool_bytes=self._context.spool.bytes,
             spool_limit=self._context.settings.spool_limit,
             spool_free=self._context.room.left,
@@ -148,6 +149,7 @@ class Presence:
             fields=executor.fields,
             lost_by_silence=executor.lost_by_silence,
             script=executor.script,
+            resources=self._context.admission.capacity is not None,
             updated=now(),
         )
 

@@ -176,6 +176,7 @@ class Records:
         status: Status = Status.RUNNING,
         data: Mapping[str, Any] | None = None,
         earlier: tuple[Holder, ...] = (),
+        gpus: tuple[str, ...] = (),
     ) -> Returned:
         """Word that this worker still has the attempt of this folder, and how that stands."""
         token, nonce = folder.read_token(), secrets.token_hex(8)
@@ -190,6 +191,7 @@ class Records:
             data or {},
             host=self._host,
             boot=boot_id(),
+            gpus=gpus,
             earlier=earlier,
         )
 

@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from qme.contracts.resources import size
 from qme.contracts.tasks import CancelRequest, Outcome
 from qme.executor.attempts import Exit
 from qme.executor.base import Result
 from qme.lifecycle import Ended
 from qme.worker.export import plain
+
+#: begins what a command was ended for that used too much memory: the keeper remembers it with both figures, so that
+#: they are known to whoever words the end
+OVER = "memory"
+
+
+def over(used: int, limit: int) -> str:
+    """Word what a command is ended for, in bytes."""
+    return f"{OVER} {used} {limit}"
 
 
 def wish(cancel: CancelRequest | None) -> str:
@@ -47,6 +57,10 @@ def judge(
             Outcome.FAILED,
             reason or "ended by this worker's rule output_limit: it wrote too much",
         )
+    elif outcome is None and (figures := _figures(ended_for)):
+        used, limit = figures
+        outcome = Outcome.OUT_OF_MEMORY
+        reason = reason or f"it used {size(used)} of memory, more than the {size(limit)} that it asked for"
     elif outcome is None:
         outcome = Outcome.SUCCESS if result.returncode == 0 else Outcome.FAILED
     data = {**exported, **plain(result.data)}
@@ -58,3 +72,10 @@ def judge(
         datetime.fromtimestamp(max(code.finished, code.started), UTC) if code else now
     )
     return Ended(attempt, outcome, finished, data, reason, started)
+
+
+def _figures(ended_for: str | None) -> tuple[int, int] | None:
+    match (ended_for or "").split():
+        case [word, used, limit] if word == OVER and used.isdigit() and limit.isdigit():
+            return int(used), int(limit)
+    return None
