@@ -51,8 +51,8 @@ class Admission:
         #: messages that were given back, and for how long the last time
         self._back: dict[Which, float] = {}
 
-    def __contains__(self, which: Which) -> bool:
-        return self._packing.granted(which) is not None
+    def __len__(self) -> int:
+        return len(self._packing)
 
     @property
     def capacity(self) -> Capacity | None:

@@ -86,7 +86,7 @@ class Context:
         if self.paused or self.settling:
             return 0
         room = max(0, self.slots - len(self.held) - self.arriving)
-        undecided = self.arriving + sum(which not in self.admission for which in self.held)
+        undecided = self.arriving + len(self.held) - len(self.admission)
         return self.admission.credit(room, undecided)
 
     def let_go(self, which: Which) -> None:

@@ -33,6 +33,9 @@ class Packing(Generic[WhoT]):
         self._grants: dict[WhoT, Grant] = {}
         self._line: deque[WhoT] = deque()
 
+    def __len__(self) -> int:
+        return len(self._grants)
+
     @property
     def capacity(self) -> Capacity | None:
         """What the worker has in all."""
