@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from qme.contracts.bounds import Count
-
-#: bytes of memory
-Bytes = Annotated[int, Field(ge=0, lt=1 << 60)]
+from qme.contracts.bounds import Count, Size
 
 _UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 
@@ -21,7 +17,7 @@ class Resources(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     cpus: Count = 0
-    mem: Bytes = 0
+    mem: Size = 0
     gpus: Count = 0
     exclusive: bool = False  #: nothing else runs beside it on its worker
 
@@ -37,7 +33,7 @@ class Capacity(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     cpus: Count = 0
-    mem: Bytes = 0
+    mem: Size = 0
     gpus: Count = 0
 
     def words(self) -> str:
