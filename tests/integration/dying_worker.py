@@ -71,8 +71,9 @@ async def main(url: str, home: Path, point: str, *spools: str) -> None:
             die()
 
         Keeper.start = start_and_die  # type: ignore[method-assign]
-    has = {name: int(os.environ[name.upper()]) for name in ("slots", "cpus") if name.upper() in os.environ}
-    executor = (Dying if kind == "execute" else ShellExecutor)(ShellSettings(**has))
+    said = os.environ
+    has = ShellSettings(slots=int(said.get("SLOTS", "2")), cpus=int(said["CPUS"]) if "CPUS" in said else None)
+    executor = (Dying if kind == "execute" else ShellExecutor)(has)
     orders = Orders()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, orders.give)
     await work(executor, settings, bus, orders=orders)
