@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from tests.dashboard.browsing import CHROMIUM
 from tests.integration.stack import Stack
 
 from qme import Queue
@@ -167,6 +169,37 @@ def dashboard(dashboards: tuple[Dashboard, Dashboard]) -> Dashboard:
 def reading(dashboards: tuple[Dashboard, Dashboard]) -> Dashboard:
     """The one that only shows."""
     return dashboards[1]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium. Ended with each file: while it lives, this thread has an event loop that others trip over."""
+    if CHROMIUM["executable_path"] is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    expect.set_options(timeout=PATIENCE * 1000)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(**CHROMIUM)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A new tab of a new visitor; at its end nothing must have gone wrong in it, nor any other host been asked."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    made = context.new_page()
+    made.set_default_timeout(PATIENCE * 1000)
+    problems: list[str] = []
+    made.on("pageerror", lambda error: problems.append(str(error)))
+    made.on("dialog", lambda dialog: problems.append(f"a dialog: {dialog.message}"))
+    made.on("request", lambda request: problems.append(request.url) if _is_foreign(request.url) else None)
+    yield made
+    context.close()
+    assert problems == []
+
+
+def _is_foreign(url: str) -> bool:
+    return url.startswith("http") and not url.startswith("http://127.0.0.1:")
 
 
 def as_nobody(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

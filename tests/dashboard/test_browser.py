@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-from tests.dashboard.browsing import CHROMIUM
-from tests.dashboard.conftest import PATIENCE, Dashboard
+from playwright.sync_api import Locator, Page, expect
+from tests.dashboard.conftest import Dashboard
 
 from qme import Queue
 from qme.client import Options
@@ -17,37 +15,6 @@ from qme.client import Options
 _HEAD, _ROW, _BOX, _ID = 35, 34, 16, 75
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium. Ended with this file: while it lives, this thread has an event loop that others trip over."""
-    if CHROMIUM["executable_path"] is None:
-        pytest.skip("no chromium: apt-get install chromium")
-    expect.set_options(timeout=PATIENCE * 1000)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(**CHROMIUM)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A new tab of a new visitor; at its end nothing must have gone wrong in it, nor any other host been asked."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    made = context.new_page()
-    made.set_default_timeout(PATIENCE * 1000)
-    problems: list[str] = []
-    made.on("pageerror", lambda error: problems.append(str(error)))
-    made.on("dialog", lambda dialog: problems.append(f"a dialog: {dialog.message}"))
-    made.on("request", lambda request: problems.append(request.url) if _is_foreign(request.url) else None)
-    yield made
-    context.close()
-    assert problems == []
-
-
-def _is_foreign(url: str) -> bool:
-    return url.startswith("http") and not url.startswith("http://127.0.0.1:")
 
 
 def cell(page: Page, text: str) -> Locator:
@@ -114,7 +81,7 @@ def test_a_running_task_is_followed_and_cancelled(page: Page, dashboard: Dashboa
     """Its output comes as it is written; the button asks first, and the page shows how it ended."""
     task = queue.submit(["sh", "-c", "echo first-line; sleep 4; echo second-line; sleep 300"])
     page.goto(f"{dashboard.url}/shell?task={task.taskid}")
-    log = page.locator(".st-key-log pre")
+    log = page.locator(".st-key-log pre").first
     expect(log).to_contain_text("first-line")
     expect(log).to_contain_text("second-line")
     button(page, "Cancel").click()
@@ -152,7 +119,7 @@ def test_hostile_output_does_nothing(page: Page, dashboard: Dashboard, queue: Qu
     expect(log.locator("span", has_text="colour")).to_have_attribute("style", re.compile("color"))
     page.get_by_label("Find").fill("<script>")
     expect(log.locator("mark")).to_have_text("<script>")
-    expect(page.get_by_text("1 found")).to_be_visible()
+    expect(page.get_by_text("1 of 1", exact=True)).to_be_visible()
     assert page.locator("[src*='evil'], [href*='evil']").count() == 0
     page.goto(f"{dashboard.url}/tasks?q=evil.example")
     expect(cell(page, "evil.example")).to_be_attached()

@@ -78,17 +78,23 @@ def test_slurm_shows_job_state_and_the_elements_that_failed() -> None:
     data = {"jobid": "12", "slurm_state": "FAILED", "slurm_reason": "NonZeroExitCode", "partition": "normal"}
     shown, ui = page("slurm", {**data, "nodes": "c1", "array": array, "restarts": 2}), Ui()
     slurm.view(ui, shown)
-    assert shown.told == {
-        "Job": "12", "Partition": "normal", "Nodes": "c1", "Slurm's state": "FAILED",
-        "Slurm's reason": "NonZeroExitCode",
-    }  # fmt: skip
-    assert [args for name, args in ui.drawn if name == "metric"] == [
-        ("total", 3),
-        ("success", 2),
-        ("failed", 1),
-    ]
-    assert ("dataframe", ([FAILED],)) in ui.drawn
-    assert ("badge", ("restarted 2 times by Slurm",)) in ui.drawn
+    assert shown.told == {"Partition": "normal", "Nodes": "c1", "Reason": "NonZeroExitCode"}
+    assert [args[0] for name, args in ui.drawn if name == "badge"] == [
+        "job 12", "FAILED", "NonZeroExitCode", "restarted 2 times by Slurm",
+    ]  # fmt: skip
+    assert shown.parts == ["command", "facts", "timeline", "elements"]
+
+
+def test_what_one_file_holds_is_shown_once() -> None:
+    """A plain job, and a heterogeneous one, have output of their own; an array's elements have theirs."""
+    for array, shows in (
+        (None, True),
+        ({"groups": [{"elements": "+0,+1"}]}, True),
+        ({"groups": [FAILED]}, False),
+    ):
+        shown = page("slurm", {"jobid": "12", "array": array})
+        slurm.view(Ui(), shown)
+        assert ("output" in shown.parts) == shows
 
 
 def test_what_a_worker_exports_is_never_read_as_markdown() -> None:
@@ -98,7 +104,7 @@ def test_what_a_worker_exports_is_never_read_as_markdown() -> None:
     ui = Ui()
     slurm.view(ui, page("slurm", {**told, "array": {hostile: 1, "left_out": hostile}}))
     marked = [str(args[0]) for name, args in ui.drawn if name in ("badge", "metric", "caption")]
-    assert len([text for text in marked if "evil" in text]) == 5
+    assert len([text for text in marked if "evil" in text]) == 3
     assert not [text for text in marked if hostile in text]
 
 

@@ -1,15 +1,12 @@
-"""Turns what a command wrote into HTML that shows it and does nothing else: colours, and else text. Pure.
+"""Turns what a command wrote into text with colours, which a page can show and which does nothing else. Pure.
 
 Escape sequences but for colours are dropped (they move cursors, set titles, make links); control characters too.
 """
 
 from __future__ import annotations
 
-import html
 import re
-from bisect import bisect_right
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any
 
 #: sequences, in their order: CSI, OSC and its kin up to their end, two-character ones; colours are CSI … m
@@ -25,7 +22,6 @@ _COLOURS = ("#6b7280", "#d64545", "#2a9d6f", "#b7791f", "#3b82f6", "#a855f7", "#
 #: codes of one sequence that count; terminals know no more, and a task may write any number
 _CODES = 32
 _CUBE = (0, 95, 135, 175, 215, 255)
-MARK = "background:#fde047;color:#111;border-radius:2px"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +52,9 @@ _FLAGS: dict[int, Any] = {1: {"bold": True}, 2: {"faint": True}, 3: {"italic": T
 _FLAGS |= {22: {"bold": False, "faint": False}, 23: {"italic": False}, 24: {"underlined": False}}
 
 
-def render(text: str, find: str = "") -> tuple[str, int]:
-    """Give the text as HTML, each place where `find` stands marked (upper and lower case alike), and their number."""
-    runs = list(_runs(_overwritten(text)))
-    whole = "".join(run for _, run in runs)
-    hits = [match.span() for match in re.finditer(re.escape(find), whole, re.IGNORECASE)] if find else []
-    parts: list[str] = []
-    at = 0
-    for style, run in runs:
-        inner = _marked(run, at, hits)
-        css = style.css()
-        parts.append(f'<span style="{css}">{inner}</span>' if css else inner)
-        at += len(run)
-    return "".join(parts), len(hits)
+def spans(text: str) -> list[tuple[str, str]]:
+    """Give the text in pieces, each with how it looks: CSS of our own making, empty for plain text."""
+    return [(style.css(), run) for style, run in _runs(_overwritten(text))]
 
 
 def _overwritten(text: str) -> str:
@@ -125,19 +111,3 @@ def _extended(numbers: list[int]) -> str | None:
         cube = code - 16
         return "#" + "".join(f"{_CUBE[part]:02x}" for part in (cube // 36, cube // 6 % 6, cube % 6))
     return None
-
-
-def _marked(run: str, at: int, hits: list[tuple[int, int]]) -> str:
-    parts: list[str] = []
-    done = 0
-    # Those before it are passed over at once: a log may have tens of thousands of runs and of hits.
-    for place in range(bisect_right(hits, at, key=itemgetter(1)), len(hits)):
-        begin, end = hits[place]
-        if begin >= at + len(run):
-            break
-        first, last = max(begin - at, 0), min(end - at, len(run))
-        parts.append(html.escape(run[done:first]))
-        parts.append(f'<mark style="{MARK}">{html.escape(run[first:last])}</mark>')
-        done = last
-    parts.append(html.escape(run[done:]))
-    return "".join(parts)

@@ -11,12 +11,19 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from qme.client import AsyncClient, Options
+from qme.contracts import subjects
 from qme.contracts.messages import Result, Target
 from qme.errors import InvalidRequest, NotPermitted, from_wire
 
 #: tasks that one request may name
 MOST = 500
 READ_ONLY = "this dashboard only shows; `qme start --allow-actions` lets it change tasks"
+
+#: a login of the role `dashboard` acts for people, and workers could not tell for whom
+NO_ASKING = (
+    "only a worker can answer this, and this dashboard's login (role dashboard) may not ask workers: it could not say"
+    " for whom; use `qme exec`"
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,8 @@ async def act(client: AsyncClient, person: Person, uuid: str, name: str, args: M
     offered = {info.name: info for info in await client.actions().of(record)}
     if name not in offered:
         raise InvalidRequest(f"{record.executor} has no action {name!r}; it has {', '.join(offered)}")
+    if offered[name].remote and client.user.startswith(subjects.DASHBOARD):
+        raise NotPermitted(NO_ASKING)
     if not offered[name].changes and name != "cancel":
         return await client.actions().run(record, name, args)
     _check(person)

@@ -165,6 +165,25 @@ def backlog() -> Statement:
     )
 
 
+def by_worker(since: float) -> Statement:
+    """How many tasks each worker has ended since then, and how many of them badly."""
+    return Statement(
+        "SELECT worker, count(*) AS ended, sum(grp IN ('failure', 'lost')) AS failed FROM tasks"
+        " WHERE finished >= :since AND worker IS NOT NULL GROUP BY worker",
+        {"since": since},
+    )
+
+
+def holders(executor: str = "") -> Statement:
+    """The workers that hold tasks, with how many."""
+    only = " AND executor = :executor" if executor else ""
+    return Statement(
+        f"SELECT worker, count(*) AS n FROM tasks WHERE status = 'running' AND worker IS NOT NULL{only}"
+        " GROUP BY worker ORDER BY worker",
+        {"executor": executor},
+    )
+
+
 #: what `quantiles` can be asked for: first attempts only for the wait, since a rerun keeps the time of its creation
 SPANS = {
     "wait": ("started - created", "started >= :since AND attempt = 1"),

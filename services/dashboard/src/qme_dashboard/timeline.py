@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from qme.client.api import Change
 from qme.contracts.tasks import TaskRecord
@@ -46,6 +46,32 @@ def _attempt(
         Stretch(number, "waited", since, started, "started"),
         Stretch(number, "ran", started, end, how),
     ]
+
+
+class Passage(NamedTuple):
+    """A state that a scheduler had the task in; `end` is None for the one that it ended in."""
+
+    state: str
+    reason: str
+    begin: datetime
+    end: datetime | None
+
+
+def passages(record: TaskRecord, now: datetime) -> list[Passage]:
+    """Give the states that an executor exports as ``data.states``, in order; none without them."""
+    told = record.data.get("states")
+    found = [one for one in map(_entered, told if isinstance(told, (list, tuple)) else ()) if one]
+    ends = [one.begin for one in found[1:]] + [None if record.ended else now]
+    return [one._replace(end=end) for one, end in zip(found, ends, strict=True)] if found else []
+
+
+def _entered(told: Any) -> Passage | None:
+    try:
+        begin = datetime.fromisoformat(told["at"])
+        state = str(told["state"])
+    except (TypeError, ValueError, LookupError):
+        return None
+    return Passage(state, str(told.get("reason") or ""), begin.astimezone(UTC), None)
 
 
 def told(changes: Sequence[Change]) -> list[dict[str, object]]:

@@ -23,6 +23,11 @@ def span(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def rough(seconds: float | None) -> str:
+    """Say the same in its largest unit alone."""
+    return " ".join(span(seconds).split()[:2])
+
+
 def ago(then: float | None, now: float) -> str:
     """Say how long ago a moment was."""
     return "-" if then is None else f"{span(now - then)} ago"
@@ -50,7 +55,7 @@ def count(number: int, what: str) -> str:
 
 #: first parts of addresses that are something else than an executor's page
 _TAKEN = frozenset(
-    {"api", "component", "executor", "healthz", "media", "metrics", "overview", "static", "tasks"}
+    {"api", "component", "executor", "healthz", "media", "metrics", "overview", "static", "tasks", "workers"}
 )
 
 

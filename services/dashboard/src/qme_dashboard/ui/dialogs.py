@@ -82,15 +82,17 @@ def _submit(command: str, record: TaskRecord) -> None:
         parts.stash([Done(record.uid, ok=False, said=error.message)])
 
 
-def act(record: TaskRecord, info: ActionInfo) -> None:
+def act(record: TaskRecord, info: ActionInfo, arguments: str = "") -> None:
     """Run an action of a task; one that changes something is asked for first."""
 
-    @st.dialog(plain(info.name), width="large")
+    @st.dialog(plain(titled(info.name)), width="large")
     def show() -> None:
         st.code(f"{record.uid}  {record.command}", language=None, wrap_lines=True)
         if info.help:
             st.caption(plain(info.help))
-        said = st.text_input("Arguments", key="act-arguments", placeholder="name=value, usually none")
+        said = st.text_input(
+            "Arguments", arguments, key="act-arguments", placeholder="name=value, usually none"
+        )
         if (
             st.button("Run" if info.changes else "Run again", type="primary", key="act-run")
             or not info.changes
@@ -98,6 +100,11 @@ def act(record: TaskRecord, info: ActionInfo) -> None:
             _answer(record, info.name, said)
 
     show()
+
+
+def titled(name: str) -> str:
+    """Give an action's name as a button has it."""
+    return name.replace("_", " ").capitalize()
 
 
 def _answer(record: TaskRecord, name: str, said: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from qme_dashboard.queries import Filter, Paging
@@ -24,7 +26,7 @@ def page(name: str) -> None:
     def live() -> None:
         parts.notice_executors()
         _about(name)
-        workers.draw(name)
+        workers.draw(name, since=time.time() - workers.WINDOW)
         if parts.hub().store.loaded:
             _tasks(name)
 
@@ -61,5 +63,5 @@ def _tasks(name: str) -> None:
     if pages > 1:
         order = Paging(size=SIZE, page=min(st.pagination(pages, key=f"{name}-page"), pages))
         _, rows = store.page(wanted, order)
-    st.caption(count(total, "task"))
-    table.draw(wanted, order, name, rows, leave_out=("executor",))
+    columns = [column for column in table.COLUMNS if column != "executor"]
+    table.draw(wanted, order, name, rows, count(total, "task"), columns)

@@ -6,14 +6,26 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from qme_dashboard.ui import executor, overview, parts, tasks
+from qme_dashboard.ui import executor, overview, parts, tasks, workers
 from qme_dashboard.ui.pages import ASSETS
 from qme_dashboard.words import path_of
+
+#: pixels of the side bar
+SIDEBAR = 210
+#: Streamlit leaves a sixth of a wide page empty on either side, and has no setting for it
+_ROOM = (
+    "[data-testid=stMainBlockContainer]{padding-left:clamp(1rem,2.5vw,3rem);padding-right:clamp(1rem,2.5vw,3rem)}"
+    "[class*=st-key-tile-]{padding:.5rem .6rem}"
+    "[class*=st-key-tile-] [data-testid=stPageLink-NavLink]{padding:0;margin:0}"
+)
 
 
 def main() -> None:
     """Draw the page that the address names."""
-    st.set_page_config(page_title="qme", page_icon=str(ASSETS / "icon.png"), layout="wide")
+    st.set_page_config(
+        page_title="qme", page_icon=str(ASSETS / "icon.png"), layout="wide", initial_sidebar_state=SIDEBAR
+    )
+    st.html(f"<style>{_ROOM}</style>")
     st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "icon.png"), size="large")
     names = parts.executor_names()
     pages = {
@@ -25,6 +37,7 @@ def main() -> None:
             url_path="overview",
         ),
         "tasks": st.Page(tasks.page, title="Tasks", icon=":material/list_alt:", url_path="tasks"),
+        "workers": st.Page(workers.page, title="Workers", icon=":material/memory:", url_path="workers"),
     }
     own = {name: _page(name) for name in names}
     st.session_state["pages"] = {**pages, **{f"executor {name}": page for name, page in own.items()}}

@@ -8,13 +8,24 @@ from typing import Any
 import streamlit as st
 
 from qme_dashboard import figures, queries
-from qme_dashboard.figures import STACK, WINDOWS, Window
+from qme_dashboard.figures import WINDOWS, Window
 from qme_dashboard.rows import GROUPS
-from qme_dashboard.ui import parts, workers
-from qme_dashboard.words import ago, moment, short, span
+from qme_dashboard.ui import charts, parts, workers
+from qme_dashboard.words import ago, moment, rough, short, span
 
 #: failures that are listed
 FAILURES = 8
+#: pixels of a tile: eight beside each other at 1280, three on a phone
+TILE = 114
+ICONS = {
+    "queued": ":material/schedule:",
+    "running": ":material/play_arrow:",
+    "success": ":material/check:",
+    "failure": ":material/close:",
+    "cancelled": ":material/block:",
+    "lost": ":material/question_mark:",
+    "unreadable": ":material/priority_high:",
+}
 
 
 def page() -> None:
@@ -41,16 +52,15 @@ def page() -> None:
 
 
 def _live(window: Window) -> None:
-    store = parts.hub().store
-    groups = store.groups()
-    _tiles(groups)
+    now = time.time()
+    groups = parts.hub().store.groups()
+    _tiles(groups, window, now)
     if not sum(groups.values()):
         st.info(
             "No task yet. Submit one from any terminal, and watch it here:", icon=":material/rocket_launch:"
         )
         st.code("qme run echo hello moto", language=None)
     else:
-        now = time.time()
         left, right = st.columns([3, 2])
         with left:
             _throughput(window, now)
@@ -59,34 +69,47 @@ def _live(window: Window) -> None:
             _backlog(now)
         _failures()
     st.subheader("Workers", anchor=False)
-    workers.draw()
+    workers.draw(since=now - window.seconds)
 
 
-def _tiles(groups: dict[str, int]) -> None:
+def _tiles(groups: dict[str, int], window: Window, now: float) -> None:
     page = st.session_state["pages"]["tasks"]
     names = [name for name in GROUPS if groups[name] or name != "unreadable"]
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, gap="xsmall"):
         for name in names:
-            with st.container(border=True, width=128, key=f"tile-{name}", gap="xxsmall"):
-                st.metric(name, f"{groups[name]:,}")
-                st.page_link(
-                    page, label="show", icon=":material/arrow_forward:", query_params={"state": name}
-                )
+            with _tile(name):
+                st.page_link(page, label=name, icon=ICONS[name], query_params={"state": name})
+                st.metric(name, f"{groups[name]:,}", label_visibility="collapsed")
+        with _tile("oldest"):
+            oldest = min((row["oldest"] for row in parts.hub().store.rows(queries.backlog())), default=None)
+            st.metric("oldest queued", rough(None if oldest is None else now - oldest))
+        with _tile("failing"):
+            share, before = _failing(window, now)
+            was = "" if before is None else f", was {before:.0%}"
+            st.metric(f"failed{was}", "-" if share is None else f"{share:.0%}",
+                      help="Of what ended in this window; what it was is that of the window before")  # fmt: skip
+
+
+def _tile(name: str) -> Any:
+    return st.container(border=True, width=TILE, height=84, key=f"tile-{name}", gap=None)
+
+
+def _ended(window: Window, now: float) -> list[dict[str, Any]]:
+    since = now // window.step * window.step - 2 * window.seconds
+    return parts.hub().store.rows(queries.ended_per(window.step, since))
+
+
+def _failing(window: Window, now: float) -> tuple[float | None, float | None]:
+    """Give the share of failures in the window, and in the one before."""
+    rows, begin = _ended(window, now), now - window.seconds
+    return figures.failure_share(rows, begin, now + 1), figures.failure_share(
+        rows, begin - window.seconds, begin
+    )
 
 
 def _throughput(window: Window, now: float) -> None:
-    since = now // window.step * window.step - 2 * window.seconds
-    rows = parts.hub().store.rows(queries.ended_per(window.step, since))
     st.subheader("Ended per minute", anchor=False)
-    shown = list(STACK)
-    st.bar_chart(
-        figures.stacked(rows, window, now), x="time", y=shown, color=[STACK[name] for name in shown],
-        x_label="", y_label="", height=300, alt="tasks ended per minute, by outcome",
-    )  # fmt: skip
-    share = figures.failure_share(rows, now - window.seconds, now + 1)
-    before = figures.failure_share(rows, now - 2 * window.seconds, now - window.seconds)
-    said = "nothing ended" if share is None else f"{share:.0%} failed"
-    st.caption(f"In this window {said}" + ("." if before is None else f"; {before:.0%} in the one before."))
+    charts.stacked(figures.stacked(_ended(window, now), window, now))
 
 
 def _spans(window: Window, now: float) -> None:
@@ -95,7 +118,7 @@ def _spans(window: Window, now: float) -> None:
     for label, which in (("wait", "wait"), ("run", "run")):
         middle, high = store.quantiles(which, now - window.seconds)
         with st.container(horizontal=True):
-            st.metric(f"{label}, half below", span(middle))
+            st.metric(f"median {label}", span(middle))
             st.metric(f"{label}, 95 % below", span(high))
 
 
@@ -130,9 +153,12 @@ def _failures() -> None:
         hide_index=True,
         height="content",
         column_config={
-            "id": st.column_config.ButtonColumn("id", key="failure-open", width=100, type="tertiary"),
-            "when": st.column_config.DatetimeColumn("when", format="distance", width=120),
-            "exit": st.column_config.TextColumn("exit", width=50),
+            "id": st.column_config.ButtonColumn("id", key="failure-open", width=88, type="tertiary"),
+            "when": st.column_config.DatetimeColumn("when", format="distance", width=122),
+            "state": st.column_config.TextColumn("state", width=112),
+            "exit": st.column_config.TextColumn("exit", width=48),
+            "last line of stderr": st.column_config.TextColumn(width=310),
+            "command": st.column_config.TextColumn(width=240),
         },
         alt="recent failures",
     )
@@ -145,10 +171,10 @@ def _failures() -> None:
 def _failure(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": short(row["uid"]),
+        "when": moment(row["finished"]),
         "state": parts.state_of(row),
         "exit": "" if row["returncode"] is None else str(row["returncode"]),
-        "command": row["command"],
         "last line of stderr": row["complaint"] or row["reason"] or "",
+        "command": row["command"],
         "user": row["user"],
-        "when": moment(row["finished"]),
     }

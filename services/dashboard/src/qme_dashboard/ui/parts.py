@@ -29,7 +29,7 @@ COLOURS: dict[str, Any] = {
     "lost": "violet",
     "unreadable": "orange",
 }
-_MARKS = {
+MARKS = {
     "queued": "◌",
     "running": "▶",
     "success": "✓",
@@ -133,7 +133,19 @@ def _dismiss() -> None:
 
 def state_of(row: dict[str, Any]) -> str:
     """Give how a task stands, with a mark that can be told apart without colours."""
-    return f"{_MARKS.get(row['grp'], '')} {row['outcome'] or row['status']}".strip()
+    return f"{MARKS.get(row['grp'], '')} {row['outcome'] or row['status']}".strip()
+
+
+def colour_of(word: object) -> Any:
+    """Give the colour of an outcome or a status; bad ends that have none of their own are failures."""
+    if word is None:
+        return "yellow"
+    return COLOURS.get(str(word), "red")
+
+
+def may_ask() -> bool:
+    """Tell whether this dashboard's login may ask workers anything."""
+    return not hub().user.startswith(subjects.DASHBOARD)
 
 
 def read_only_note() -> None:

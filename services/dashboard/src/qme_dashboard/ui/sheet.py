@@ -4,35 +4,38 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import quote
+from functools import partial
+from typing import Any, NamedTuple
 
 import streamlit as st
 
 from qme.contracts.executors import Definition
-from qme.contracts.output import STDERR, STDOUT, STREAMS, written
+from qme.contracts.output import STREAMS
 from qme.contracts.tasks import TaskRecord
 from qme.errors import QmeError
 from qme_dashboard import timeline
-from qme_dashboard.ansi import render
 from qme_dashboard.figures import STACK, group_of_outcome
 from qme_dashboard.tails import Tail
-from qme_dashboard.ui import parts
-from qme_dashboard.words import plain, size, span
+from qme_dashboard.ui import elements, logs, parts
+from qme_dashboard.words import plain, span
 
 #: characters of one fact
 _FACT = 500
 #: attempts to choose from, the last ones: a record can name any number
 _ATTEMPTS = 100
-_LOG_HEIGHT = 480
-_PRE = (
-    "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.82rem;line-height:1.45;"
-    "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
-)
 _WAITED, _RAN = "#9aa3b2", "#4f6bed"
+#: colours of a scheduler's states; all others are as RUNNING
+_STATES = {
+    **dict.fromkeys(("PENDING", "CONFIGURING", "REQUEUED", "SUSPENDED", "STOPPED"), _WAITED),
+    **dict.fromkeys(
+        ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE"), STACK["failure"]
+    ),
+    "COMPLETED": STACK["success"],
+    "CANCELLED": STACK["cancelled"],
+}
 
 
 @dataclass
@@ -57,7 +60,7 @@ class Sheet:
         record = self.record
         common = {
             "User": record.user,
-            "Account": record.data.get("user"),
+            "Account": _unless(record.data.get("user"), record.user),
             "Pool": record.pool,
             "Worker": record.worker,
             "Created": _time(record.created),
@@ -66,6 +69,7 @@ class Sheet:
             "Labels": ", ".join(f"{key}={value}" for key, value in record.labels.items()) or None,
             "Environment": ", ".join(record.env) or None,
             "Files sent": ", ".join(record.files) or None,
+            "Id": record.uid,
         }
         shown = {**facts, **common}
         rows = "".join(
@@ -75,86 +79,92 @@ class Sheet:
             for name, value in shown.items()
             if value is not None
         )
-        st.html(f'<table style="border:0;font-size:.9rem">{rows}</table>')
+        st.html(f'<table style="border:0;font-size:.88rem">{rows}</table>')
 
     def output(self) -> None:
-        """Draw stdout and stderr, with a search."""
-        record = self.record
-        attempts = list(range(record.attempt, max(record.attempt - _ATTEMPTS, 0), -1))
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            stream = st.segmented_control(
-                "Output",
-                [*STREAMS],
-                default=self._telling_stream(),
-                key=f"stream-{record.uuid}",
-                required=True,
-                format_func=self._stream_label,
-            )
-            attempt = record.attempt
-            if len(attempts) > 1:
-                attempt = st.selectbox("Attempt", attempts, key="attempt", width=90) or record.attempt
-            find = st.text_input(
-                "Find", key="find", live=True, type="search", placeholder="in the output", width=150
-            )
-            follow = st.toggle("Follow", value=not record.ended, key="follow", help="Stay at the end")
-        self._log(stream or STDOUT, attempt, find or "", follow)
-
-    def timeline(self) -> None:
-        """Draw waits and attempts."""
-        found = timeline.stretches(self.record, datetime.now(UTC))
-        whole = sum(one.seconds for one in found) or 1.0
-        bars = "".join(_bar(one, whole) for one in found)
-        st.html(
-            f'<div style="font-size:.85rem"><div style="opacity:.65;margin-bottom:4px">Timeline</div>{bars}</div>'
-        )
-
-    def _telling_stream(self) -> str:
-        """Give the stream to begin with: what failed without a word on stdout has said why on stderr."""
-        data = self.record.data
-        silent = self.record.ended and not written(data, STDOUT) and written(data, STDERR)
-        return STDERR if silent else STDOUT
-
-    def _stream_label(self, stream: str) -> str:
-        return f"{stream} ({size(written(self.record.data, stream))})" if self.record.ended else stream
-
-    def _log(self, stream: str, attempt: int, find: str, follow: bool) -> None:
+        """Draw stdout and stderr side by side, with a search."""
         record, at = self.record, parts.hub()
+        attempts = list(range(record.attempt, max(record.attempt - _ATTEMPTS, 0), -1))
+        attempt = record.attempt
+        if len(attempts) > 1:
+            attempt = st.selectbox(
+                "Attempt", attempts, key="attempt", width=130, label_visibility="collapsed",
+                format_func=lambda number: f"attempt {number}",
+            ) or record.attempt  # fmt: skip
+        panes = []
         try:
-            tail: Tail = at.call(lambda client: at.tails.look(client, record, stream, attempt))
+            for stream in STREAMS:
+                tail: Tail = at.call(partial(at.tails.look, record=record, stream=stream, attempt=attempt))
+                panes.append(logs.pane(record, stream, attempt, tail))
         except QmeError as error:
             st.error(plain(error.message))
             return
-        body, hits = render(tail.text, find)
-        link = f"/api/tasks/{quote(record.uid)}/output?stream={stream}&attempt={attempt}"
-        said = [f"{hits} found"] if find else []
-        said.append(
-            f"the last {size(len(tail.text))} of {size(tail.size)}" if tail.cut else size(tail.size) or ""
-        )
-        with st.container(border=True, height=_LOG_HEIGHT, autoscroll=follow, key="log"):
-            if body:
-                st.html(f'<pre style="{_PRE}">{body}</pre>')
-            else:
-                st.caption("Nothing yet." if not record.ended else f"Nothing was written to {stream}.")
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(" · ".join(said))
-            if tail.size:
-                st.link_button("Download", link, icon=":material/download:", type="tertiary")
+        with st.container(key="log"):
+            logs.draw(
+                panes, f"log-{record.uuid}-{attempt}", live=attempt == record.attempt and not record.ended
+            )
+
+    def elements(self) -> None:
+        """Draw the elements of a task that stands for many, and the output of one of them."""
+        elements.draw(self.record, self.definition)
+
+    def timeline(self) -> None:
+        """Draw waits and attempts, and the states of a scheduler where the executor exports them."""
+        now = datetime.now(UTC)
+        st.html(_chart("Timeline", [_attempt_bar(one) for one in timeline.stretches(self.record, now)]))
+        passed = timeline.passages(self.record, now)
+        if passed:
+            st.html(_chart(f"States in {self.record.executor}", [_state_bar(one) for one in passed]))
 
 
-def _bar(one: timeline.Stretch, whole: float) -> str:
-    share = max(one.seconds / whole * 100, 1.0)
+class _Bar(NamedTuple):
+    begin: float
+    end: float
+    colour: str
+    said: str
+
+
+def _attempt_bar(one: timeline.Stretch) -> _Bar:
     colour = _WAITED if one.what == "waited" else STACK.get(group_of_outcome(one.how), _RAN)
     if one.what == "ran" and one.how in ("running", "queued"):
         colour = _RAN
-    label = f"{one.what} {span(one.seconds)}" + ("" if one.what == "waited" else f", {one.how}")
-    return (
-        f'<div style="margin:3px 0"><div style="height:7px;width:{share:.1f}%;min-width:4px;border-radius:4px;'
-        f'background:{colour}"></div><span style="opacity:.8">attempt {one.attempt} {html.escape(label)}</span></div>'
+    how = "" if one.what == "waited" else f", {one.how}"
+    said = f"attempt {one.attempt} {one.what} {span(one.seconds)}{how}"
+    # A scheduler's times are whole seconds: a start can lie before the submission.
+    return _Bar(min(one.begin, one.end).timestamp(), one.end.timestamp(), colour, said)
+
+
+def _state_bar(one: timeline.Passage) -> _Bar:
+    reason = f" ({one.reason})" if one.reason else ""
+    took = "" if one.end is None else f", {span((one.end - one.begin).total_seconds())}"
+    said = f"{one.begin.astimezone():%H:%M:%S} {one.state}{reason}{took}"
+    end = one.begin if one.end is None else one.end
+    return _Bar(one.begin.timestamp(), end.timestamp(), _STATES.get(one.state, _RAN), said)
+
+
+def _chart(title: str, bars: Sequence[_Bar]) -> str:
+    """Draw bars under each other, each where it begins."""
+    first = min((bar.begin for bar in bars), default=0.0)
+    whole = max((bar.end for bar in bars), default=0.0) - first or 1.0
+    rows = "".join(
+        f'<div style="margin:3px 0"><div style="height:7px;border-radius:4px;background:{bar.colour};min-width:4px;'
+        f"margin-left:{min((bar.begin - first) / whole, 0.98):.1%};width:{max(bar.end - bar.begin, 0) / whole:.1%}"
+        f'"></div><span style="opacity:.8">{html.escape(bar.said)}</span></div>'
+        for bar in bars
     )
+    head = f'<div style="opacity:.65;margin-bottom:4px">{html.escape(title)}</div>'
+    return f'<div style="font-size:.85rem;overflow:hidden;overflow-wrap:anywhere">{head}{rows}</div>'
 
 
 def _time(time: datetime | None) -> str | None:
-    return None if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    if time is None:
+        return None
+    today = time.astimezone().date() == datetime.now().astimezone().date()
+    return time.astimezone().strftime("%H:%M:%S %Z" if today else "%Y-%m-%d %H:%M:%S %Z")
+
+
+def _unless(value: Any, known: Any) -> Any:
+    return None if value == known else value
 
 
 def _fact(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -18,13 +19,33 @@ _VERBS = {
     "cancel": ("Cancel", ":material/cancel:"),
     "clear": ("Delete", ":material/delete:"),
 }
+#: columns that a table has unless somebody chooses, and all there are; the id stands before them
+COLUMNS = ("state", "exit", "command", "executor", "user", "created", "ran", "try")
+_AS_THEY_ARE = ("command", "executor", "pool", "user", "worker", "message", "labels", "reason")
+CHOICE = (
+    *COLUMNS,
+    "pool",
+    "worker",
+    "message",
+    "labels",
+    "started",
+    "ended",
+    "waited",
+    "reason",
+    "last line of stderr",
+)
 _GONE = {"grp": "cancelled", "status": "deleted", "outcome": None}
 
 
 def draw(
-    wanted: Filter, paging: Paging, name: str, rows: list[dict[str, Any]], leave_out: tuple[str, ...] = ()
+    wanted: Filter,
+    paging: Paging,
+    name: str,
+    rows: list[dict[str, Any]],
+    said: str,
+    columns: Sequence[str] = COLUMNS,
 ) -> None:
-    """Draw one page of tasks, with what can be done to those that are selected."""
+    """Draw one page of tasks, with what can be done to those that are selected; `said` tells how many there are."""
     key = key_of(name, wanted, paging) + parts.after_changes()
     shown_ids = f"{key}-ids"
     selected = _selected(key)
@@ -34,9 +55,9 @@ def draw(
     else:
         st.session_state[shown_ids] = [(row["uuid"], row["uid"]) for row in rows]
     chosen = [rows[place] for place in selected if place < len(rows)]
-    _bar(chosen, key)
+    _bar(chosen, key, said)
     st.dataframe(
-        [_line(row, leave_out) for row in rows],
+        [_line(row, columns) for row in rows],
         key=key,
         hide_index=True,
         on_select="rerun",
@@ -68,20 +89,18 @@ def _as_shown(ids: list[tuple[str, str]]) -> list[dict[str, Any]]:
     return [now.get(uuid, {**blank, **_GONE, "uuid": uuid, "uid": uid}) for uuid, uid in ids]
 
 
-def _bar(chosen: list[dict[str, Any]], key: str) -> None:
+def _bar(chosen: list[dict[str, Any]], key: str, said: str) -> None:
     may_act = parts.person().may_act
     with st.container(horizontal=True, vertical_alignment="center", key=f"{key}-bar"):
         if not chosen:
-            st.caption(
-                "Click an id to open a task; tick rows to change several."
-                if may_act
-                else "Click an id to open a task."
-            )
+            how = "click an id to open a task" + ("; tick rows to change several" if may_act else "")
+            st.caption(f"{said} · {how}")
             return
         st.markdown(f"**{count(len(chosen), 'task')}** selected")
         for verb, (label, icon) in _VERBS.items():
             if st.button(label, icon=icon, key=f"{key}-{verb}", disabled=not may_act):
                 dialogs.confirm(verb, _targets(chosen), chosen)
+        st.caption(said)
         if not may_act:
             parts.read_only_note()
 
@@ -100,33 +119,38 @@ def _open(rows: list[dict[str, Any]], key: str) -> None:
             parts.open_task(row["executor"] or row["uid"].rpartition("-")[0][:-28], row["uid"])
 
 
-def _line(row: dict[str, Any], leave_out: tuple[str, ...]) -> dict[str, Any]:
-    started, finished = row["started"], row["finished"]
-    ran = None if started is None else (finished or time.time()) - started
+def _line(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    created, started, finished = row["created"], row["started"], row["finished"]
     line = {
         "id": short(row["uid"]),
         "state": parts.state_of(row),
         "exit": "" if row["returncode"] is None else str(row["returncode"]),
-        "command": row["command"],
-        "executor": row["executor"],
-        "user": row["user"],
-        "created": moment(row["created"]),
-        "ran": span(ran),
-        "attempt": row["attempt"],
+        "created": moment(created),
+        "started": moment(started),
+        "ended": moment(finished),
+        "waited": span(None if started is None or created is None else started - created),
+        "ran": span(None if started is None else (finished or time.time()) - started),
+        "try": row["attempt"],
+        "last line of stderr": row.get("complaint") or "",
+        **{name: row.get(name) or "" for name in _AS_THEY_ARE},
     }
-    return {name: value for name, value in line.items() if name not in leave_out}
+    return {name: line[name] for name in ("id", *columns)}
 
 
 def _columns(open_key: str) -> dict[str, Any]:
     config = st.column_config
     return {
         "id": config.ButtonColumn("id", key=open_key, width=88, type="tertiary", help="Opens the task"),
-        "state": config.TextColumn("state", width=105),
+        "state": config.TextColumn("state", width=112),
         "command": config.TextColumn("command", width=300),
-        "executor": config.TextColumn("executor", width=70),
+        "executor": config.TextColumn("executor", width=76),
         "user": config.TextColumn("user", width=70),
-        "created": config.DatetimeColumn("created", format="distance", width=105),
+        **{
+            name: config.DatetimeColumn(name, format="distance", width=122)
+            for name in ("created", "started", "ended")
+        },
         "ran": config.TextColumn("ran", width=68),
         "exit": config.TextColumn("exit", width=50),
-        "attempt": config.NumberColumn("try", width=45, help="Which attempt"),
+        "waited": config.TextColumn("waited", width=68),
+        "try": config.NumberColumn("try", width=45, help="Which attempt"),
     }

@@ -10,7 +10,7 @@ from qme.contracts.executors import ActionInfo, Definition
 from qme.contracts.messages import Target
 from qme.contracts.tasks import TaskRecord
 from qme.errors import QmeError
-from qme_dashboard import views
+from qme_dashboard import deeds, views
 from qme_dashboard.rows import group_of
 from qme_dashboard.timeline import told
 from qme_dashboard.ui import dialogs, parts
@@ -19,8 +19,8 @@ from qme_dashboard.words import plain, short
 
 #: actions that have buttons of their own, or are what the page shows anyhow
 _SHOWN_ANYHOW = frozenset({"cancel", "output", "error", "outputs"})
-#: actions that tell what the page can't: each element of an array has output of its own
-_OF_ELEMENTS = frozenset({"output", "error"})
+#: actions that make sense where there are elements only
+_OF_ELEMENTS = frozenset({"cancel_elements"})
 
 
 def page(executor: str, uid: str) -> None:
@@ -73,7 +73,6 @@ def _head(record: TaskRecord) -> None:
             st.badge(f"attempt {record.attempt}", color="gray")
         if record.cancel is not None and not record.ended:
             st.badge("asked to end", color="orange")
-    st.code(record.uid, language=None)
     if record.reason:
         st.text(record.reason)
     _buttons(record)
@@ -100,20 +99,23 @@ def _buttons(record: TaskRecord) -> None:
                 dialogs.confirm("clear", target, [row])
         elif st.button("Cancel", icon=":material/cancel:", key="cancel", disabled=off):
             dialogs.confirm("cancel", target, [row])
+        unasked = False
         for info in _offered(record):
-            label, off_here = plain(info.name), info.changes and off
-            if st.button(
-                label, key=f"act-{info.name}", help=plain(info.help), type="tertiary", disabled=off_here
-            ):
+            unasked = unasked or (info.remote and not parts.may_ask())
+            barred = (info.changes and off) or (info.remote and not parts.may_ask())
+            label = plain(dialogs.titled(info.name))
+            if st.button(label, key=f"act-{info.name}", help=plain(info.help), disabled=barred):
                 dialogs.act(record, info)
-        if off:
-            parts.read_only_note()
+    if off:
+        parts.read_only_note()
+    if unasked:
+        st.caption(plain(f"Some actions are off: {deeds.NO_ASKING}."))
 
 
 def _offered(record: TaskRecord) -> list[ActionInfo]:
     """List the executor's own actions that make sense now: what has ended is not changed, but rerun."""
     definition = _definition(record)
-    shown = _SHOWN_ANYHOW - (_OF_ELEMENTS if "array" in record.data else frozenset())
+    shown = _SHOWN_ANYHOW | (frozenset() if "array" in record.data else _OF_ELEMENTS)
     offered = definition.actions if definition is not None else ()
     return [info for info in offered if info.name not in shown and not (info.changes and record.ended)]
 

@@ -79,6 +79,8 @@ def _order() -> Paging:
         sort = st.selectbox("Sort by", [*SORTS], key="sort", width=230, **_KEPT)
         ascending = st.toggle("Ascending", key="up", **_KEPT)
         st.toggle("Only mine", key="mine", **_KEPT)
+        with st.popover("Columns", icon=":material/view_column:"):
+            st.multiselect("Columns", table.CHOICE, default=table.COLUMNS, key="columns", **_KEPT)
     return Paging(sort=sort, descending=not ascending, size=SIZE)
 
 
@@ -108,8 +110,8 @@ def _listed(wanted: Filter, order: Paging) -> None:
         order = replace(order, page=at)
         _, rows = store.page(wanted, order)
     first = (at - 1) * SIZE
-    st.caption(f"{first + 1:,} to {first + len(rows):,} of {count(total, 'task')}")
-    table.draw(wanted, order, "tasks", rows)
+    said = f"{first + 1:,} to {first + len(rows):,} of {count(total, 'task')}"
+    table.draw(wanted, order, "tasks", rows, said, st.session_state.get("columns") or table.COLUMNS)
 
 
 def _nothing(wanted: Filter) -> None:

@@ -42,10 +42,13 @@ class TaskPage(Protocol):
         """Draw names and values; what is None is left out. Then come the task's own: user, host, times, labels."""
 
     def output(self) -> None:
-        """Draw stdout and stderr, with a search."""
+        """Draw stdout and stderr side by side, with a search."""
+
+    def elements(self) -> None:
+        """Draw how the elements of an array stand (``data.array``), and what one of them wrote; nothing without any."""
 
     def timeline(self) -> None:
-        """Draw waits and attempts."""
+        """Draw waits and attempts, and a scheduler's states (``data.states``: a list of state, at, reason)."""
 
     def note(self, text: str) -> None:
         """Draw a sentence that may hold anything."""

@@ -8,11 +8,12 @@ from typing import Any
 def view(ui: Any, task: Any) -> None:
     """Lay the task out."""
     task.command()
-    left, right = ui.columns([1, 2], gap="large")
+    left, right = ui.columns([1, 3], gap="medium")
     data = task.record.data
     names = task.definition.fields if task.definition is not None else sorted(data)
     with left:
         task.facts({name: data.get(name) for name in names})
         task.timeline()
     with right:
+        task.elements()
         task.output()

@@ -11,7 +11,7 @@ def view(ui: Any, task: Any) -> None:
     """Lay the task out."""
     data = task.record.data
     task.command()
-    left, right = ui.columns([1, 2], gap="large")
+    left, right = ui.columns([1, 3], gap="medium")
     with left:
         task.facts(
             {
