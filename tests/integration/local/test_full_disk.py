@@ -92,7 +92,7 @@ def test_the_disk_of_the_spool_is_full_for_a_while(
         with filled(spool):
             until(lambda: "paused: the disk of its spool is full" in stack.ok("executors", "shell"), 30)
             with running(stack, "echo", "later") as later:
-                says(later, "shell takes nothing now, the disk of its spool is full")
+                says(later, "shell takes nothing now: the disk of its spool is full")
             uid = stack.lines("ls")[0].split("\t")[0]
             record = stack.record(uid)
             assert (record["status"], record["claim"]) == ("queued", None)

@@ -51,5 +51,5 @@ async def test_each_reason_is_said_once_until_the_task_was_started(
     assert capsys.readouterr().err.splitlines() == [
         "qme: the disk is full",
         "qme: no answer yet; it is asked again until one comes",
-        f"qme: shell-{UUID} waits: no worker of shell is alive",
+        f"qme: shell-{UUID}: no worker of shell in pool u-ann is alive",
     ]

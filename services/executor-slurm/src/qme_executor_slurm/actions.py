@@ -12,7 +12,7 @@ from qme.contracts.elements import numbers, ranges, unpack
 from qme.contracts.tasks import TaskRecord
 from qme.errors import InvalidRequest, NotFound
 from qme.executor import Held, action
-from qme_executor_slurm import locating, paths, queries
+from qme_executor_slurm import locating, paths, pending, queries
 from qme_executor_slurm.cancelling import Cancelling
 from qme_executor_slurm.commands import NoAnswer, Slurm
 from qme_executor_slurm.identity import own
@@ -79,6 +79,11 @@ class SlurmActions:
         """Show all that the controller knows of the job (scontrol show job)."""
         found = await self._own(held)
         return found[0].fields if len(found) == 1 else [one.fields for one in found]
+
+    @action()
+    async def why(self, held: Held) -> list[str]:
+        """Say why the job has not been started, in Slurm's own words, and when Slurm expects to start it."""
+        return pending.waits([one.fields for one in await self._own(held)])
 
     @action(changes=True)
     async def hold(self, held: Held) -> str:

@@ -106,6 +106,8 @@ class Registry:
         self._reading = asyncio.Lock()
         self._wake = asyncio.Event()
         self._full_next = True
+        #: when a worker of a place was last heard of; kept longer than the bus keeps its signs
+        self._seen: dict[Place, datetime] = {}
         #: consumers made by this process: name to the place they serve
         self._consumers: dict[str, Place] = {}
 
@@ -133,6 +135,10 @@ class Registry:
             for (executor, pool, _), (beat, at) in self._mirror.beats.items()
             if now - at <= beat.lives
         )
+
+    def seen(self, executor: str, pool: str) -> datetime | None:
+        """Tell when a worker of an executor in a pool was last heard of; None: not since this submitter started."""
+        return self._seen.get((executor, pool))
 
     def pause(self, executor: str, pool: str) -> Pause | None:
         """Give the operator's word by which an executor takes nothing new in a pool."""
@@ -162,6 +168,7 @@ class Registry:
             mirror = _Mirror() if full else self._mirror
             async for message in self._bus.read(_STREAM, _EVERYTHING, start=mirror.last + 1):
                 mirror.apply(message)
+                self._note(message)
             if full:
                 mirror.routes_changed = (mirror.definitions, mirror.approvals) != (
                     self._mirror.definitions,
@@ -171,6 +178,12 @@ class Registry:
                 # What another submitter, or an operator, removed and somebody needs again is made again.
                 self._consumers.clear()
             await self._ensure_consumers()
+
+    def _note(self, message: Message) -> None:
+        kind, *where = subjects.bucket_key(subjects.BUCKET_EXECUTORS, message.subject).split(".")
+        if kind == "hb" and len(where) == 3 and message.time is not None and not kv.deleted(message):
+            place = where[0], where[1]
+            self._seen[place] = max(message.time, self._seen.get(place, message.time))
 
     async def listen(self) -> None:
         """Wake `keep_fresh` at each change, until cancelled."""

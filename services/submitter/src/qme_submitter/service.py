@@ -133,7 +133,11 @@ class Service:
         routes, wanted = self.registry.routes, {"pool": request.pool, "executor": request.executor}
         reply = explain(routes, request.argv, by.name, self.registry.online(), **wanted)
         scripts = tuple(script_of(routes, argv, by.name, **wanted) for argv in request.others)
-        return reply.model_copy(update={"scripts": scripts})
+        candidates = tuple(
+            one.model_copy(update={"seen": self.registry.seen(one.executor, one.pool)})
+            for one in reply.candidates
+        )
+        return reply.model_copy(update={"scripts": scripts, "candidates": candidates})
 
     async def _forget(self, incoming: Incoming, by: Asker) -> Results:
         _operators_only(by)

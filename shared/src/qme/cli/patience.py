@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from qme.cli.context import say
 from qme.client import AsyncClient
-from qme.client.obstacles import obstacle
+from qme.client.why import obstacle
 from qme.errors import QmeError
 from qme.settings import Settings
 

@@ -39,6 +39,7 @@ VERBS = {
     "search": Entry("show", "find tasks by a regular expression"),
     "logs": Entry("logs", "print a task's output; -f follows it"),
     "wait": Entry("wait", "wait until tasks have ended"),
+    "why": Entry("why", "tell what a task waits for"),
     "cancel": Entry("change", "end tasks"),
     "rerun": Entry("change", "start another attempt of a task"),
     "clear": Entry("clear", "remove ended tasks with their output"),

@@ -154,6 +154,7 @@ class Candidate(_Wire):
     priority: int
     verdict: str
     online: int = 0  #: workers alive
+    seen: datetime | None = None  #: when the submitter last heard of one
 
 
 class MatchReply(_Wire):
