@@ -195,6 +195,10 @@ test-dashboard: setup ## the dashboard on a real bus, in a real browser
 test-docs: setup ## what the documents say holds
 	@scripts/group docs $(PYTEST) tests/docs
 
+.PHONY: docs
+docs: setup ## the documentation as a site, in build/site; `python3 -m http.server -d build/site` shows it
+	$(BIN)/mkdocs build --quiet
+
 .PHONY: coverage
 coverage: setup ## tests without whole processes, with the lines they miss
 	$(BIN)/coverage erase
