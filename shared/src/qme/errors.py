@@ -89,6 +89,13 @@ class LimitReached(BusUnavailable):
     exit_code = 1
 
 
+class TooManyTasks(QmeError):
+    """One user has as many tasks waiting as the submitters let wait; `qme cancel --all --queued` ends them."""
+
+    code = "too_many_tasks"
+    exit_code = 1
+
+
 class NoExecutorMatches(QmeError):
     """No executor takes this command; `qme executors` lists those there are, `qme match CMD` explains."""
 

@@ -25,6 +25,7 @@ from qme.errors import (
     NotPermitted,
     QmeError,
     RecordCorrupt,
+    TooManyTasks,
     to_wire,
 )
 from qme.lifecycle import Released, advance, new_record, step_headers
@@ -33,6 +34,7 @@ from qme_submitter import checks
 from qme_submitter.buckets import Buckets
 from qme_submitter.offers import shown
 from qme_submitter.parents import Order, Parents
+from qme_submitter.quota import Quota
 from qme_submitter.registry import Registry
 from qme_submitter.room import Room
 from qme_submitter.routing import Decision
@@ -54,6 +56,7 @@ class Acceptor:
     buckets: Buckets
     registry: Registry
     room: Room
+    quota: Quota
     #: called for a submission that was there already, and for one that no executor takes
     repeated: Callable[[], None] = _ignore
     unroutable: Callable[[], None] = _ignore
@@ -111,19 +114,22 @@ class Acceptor:
             await self.room.check()
             decision = await self._route(submission, spec)
             await self._parents.check(spec.after)
-        except (NoExecutorMatches, NotPermitted, LimitReached, NotFound):
+            counted = await self.quota.take(spec.user, spec.uuid)
+        except (NoExecutorMatches, NotPermitted, LimitReached, TooManyTasks, NotFound):
             # It may have been accepted when more was known, or by a submitter that knows more.
             found = await self._existing(spec)
             if found is None:
                 raise
             return found
         key = TaskKey(decision.executor, decision.pool, spec.uuid)
-        self._check_resources(spec, key)
-        checks.check_record(self._fresh(spec, key))
         try:
+            self._check_resources(spec, key)
+            checks.check_record(self._fresh(spec, key))
             await self.buckets.specs.create(str(key), spec, unless=any_key(spec.uuid))
-        except Conflict:
-            found = await self._existing(spec)
+        except QmeError as error:
+            if counted:
+                self.quota.give_back(spec.uuid)
+            found = await self._existing(spec) if isinstance(error, Conflict) else None
             if found is None:
                 raise
             return found

@@ -23,6 +23,7 @@ from qme_submitter.buckets import Buckets, Clock, utc_now
 from qme_submitter.changes import Changes
 from qme_submitter.janitor import Janitor
 from qme_submitter.lease import Holder, Lease
+from qme_submitter.quota import Quota
 from qme_submitter.registry import Registry
 from qme_submitter.releasing import Releasing
 from qme_submitter.removal import Removal
@@ -81,6 +82,7 @@ class Submitter:
             self.buckets,
             self.registry,
             Room(bus),
+            Quota(self.buckets, settings.queued_max),
             repeated=metrics.deduplicated.inc,
             unroutable=metrics.unroutable.inc,
         )

@@ -153,6 +153,12 @@ class Settings:
         "an ended task stays on the bus for this long after its end",
     )
 
+    queued_max: int = option(
+        100_000,
+        integer(0),
+        "tasks that one user may have waiting for a worker; 0: any number",
+    )
+
     # -- the dashboard
     dashboard_host: str = option("127.0.0.1", TEXT, "address that the dashboard listens on")
     dashboard_port: int = option(5000, integer(0, 65_535), "port of the dashboard; 0: any free one")
