@@ -142,6 +142,8 @@ test-contract: setup ## one bus suite, on the in-memory twin and on a real NATS
 .PHONY: test-integration
 test-integration: setup ## whole processes: the command line, the services, a real NATS
 	@scripts/need cc gcc libc6-dev
+	@scripts/need zsh zsh
+	@scripts/need fish fish
 	@scripts/group integration $(PYTEST) tests/integration
 
 .PHONY: test-slurm

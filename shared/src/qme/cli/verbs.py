@@ -59,6 +59,7 @@ VERBS = {
     "restore": Entry("backup", "put a backup back onto a bus"),
     "start": Entry("start", "show tasks and executors in a browser"),
     "doctor": Entry("doctor", "check settings, bus, submitter and workers"),
+    "completions": Entry("completions", "print what lets a shell complete qme: bash, zsh, fish"),
     "version": Entry("about", "print the version"),
 }
 
