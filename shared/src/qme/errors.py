@@ -3,6 +3,7 @@
     QmeError                       exit code of the CLI, wire code
     ├── InvalidRequest       2     the request itself is wrong; repeating it won't help
     │   ├── SettingsError    2     a setting has a value that can't be used
+    │   ├── WasCleared       2     the key or uuid stands for a task that was cleared
     │   └── RecordCorrupt    1     a stored record can't be read
     ├── NotFound             3     no such task, executor, action
     ├── NotPermitted         4     credentials or ownership forbid it
@@ -45,6 +46,12 @@ class InvalidRequest(QmeError):
 
     code = "invalid"
     exit_code = 2
+
+
+class WasCleared(InvalidRequest):
+    """The task was cleared; submit it under another key or uuid."""
+
+    code = "cleared"
 
 
 class SettingsError(InvalidRequest):

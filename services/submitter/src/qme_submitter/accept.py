@@ -26,6 +26,7 @@ from qme.errors import (
     QmeError,
     RecordCorrupt,
     TooManyTasks,
+    WasCleared,
     to_wire,
 )
 from qme.lifecycle import Released, advance, new_record, step_headers
@@ -223,7 +224,7 @@ class Acceptor:
             log.warning("submit.last_not_remembered", task=uid, error=error.message)
 
 
-def _cleared(spec: TaskSpec) -> InvalidRequest:
+def _cleared(spec: TaskSpec) -> WasCleared:
     # Its worker may still hold the first one's start token and output, so the uuid can't be used for a new task.
     what = f"the task of key {spec.key!r}" if spec.key else f"task {spec.uuid}"
-    return InvalidRequest(f"{what} was cleared; submit it under another {'key' if spec.key else 'uuid'}")
+    return WasCleared(f"{what} was cleared; submit it under another {'key' if spec.key else 'uuid'}")

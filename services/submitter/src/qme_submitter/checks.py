@@ -20,6 +20,7 @@ MAX_WORD = 128 * 1024
 #: bytes of a record left free at the start, for what is exported and for the history of its attempts
 ROOM_TO_GROW = 24 * 1024
 MAX_LABELS = 32
+MAX_NAME = 200
 MAX_MESSAGE = 4096
 MAX_RETRIES = 100
 #: cpus, or GPUs, of one task
@@ -96,7 +97,7 @@ def _texts(submission: Submission) -> Iterator[tuple[str, str]]:
         yield f"variable {name!r}", name + value
     for name, value in submission.labels.items():
         yield f"label {name!r}", name + value
-    for name in ("cwd", "message", "host", "executor", "pool"):
+    for name in ("cwd", "message", "host", "executor", "pool", "name"):
         yield name, getattr(submission, name) or ""
     for sent in (*submission.files, *filter(None, (submission.stdin, submission.script))):
         yield "a file's name", sent.name
@@ -168,6 +169,8 @@ def _check_company(submission: Submission) -> None:
     group, after = submission.group, [parent.uuid for parent in submission.after]
     if group is not None and not GROUP.match(group):
         raise InvalidRequest(f"{group[:80]!r} can't be a group's name: letters, digits and . _ -, at most 63")
+    if submission.name is not None and not 0 < len(submission.name.encode()) <= MAX_NAME:
+        raise InvalidRequest(f"a task's name has 1 to {MAX_NAME} bytes, not {len(submission.name.encode())}")
     if len(after) > MAX_PARENTS:
         raise InvalidRequest(f"a task can wait for {MAX_PARENTS} others, not for {len(after)}")
     for uuid in after:

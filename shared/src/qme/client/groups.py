@@ -27,12 +27,24 @@ def name_of(text: str) -> str | None:
 
 
 async def members(client: AsyncClient, group: str) -> list[TaskRecord]:
-    """Give a group's tasks, oldest first. Raises NotFound where there are none."""
-    wanted = Wanted(user=client.user, group=group)
-    found = [item async for item in client.stream(wanted) if isinstance(item, TaskRecord)]
+    """Give a group's tasks, oldest first; of several with one name the newest. Raises NotFound where there are none."""
+    found = current(await everything(client, group))
     if not found:
         raise NotFound(f"you have no group {group!r}; `qme ls` lists your tasks")
+    return found
+
+
+async def everything(client: AsyncClient, group: str) -> list[TaskRecord]:
+    """Give all that was ever submitted to a group and is still there, oldest first."""
+    wanted = Wanted(user=client.user, group=group)
+    found = [item async for item in client.stream(wanted) if isinstance(item, TaskRecord)]
     return sorted(found, key=lambda record: (record.created, record.uuid))
+
+
+def current(records: Iterable[TaskRecord]) -> list[TaskRecord]:
+    """Leave out what a newer task of the same name has taken the place of; they come oldest first."""
+    newest = {record.name or record.uuid: record for record in records}
+    return list(newest.values())
 
 
 def target(record: TaskRecord) -> Target:

@@ -40,6 +40,7 @@ class Options:
     retry_backoff: float | None = None  #: factor from one delay to the next (2)
     retry_on: Sequence[Outcome] = ()  #: outcomes that are tried again; none: failed, timeout, lost, node_fail
     group: str | None = None  #: tasks that are named together, as @GROUP
+    name: str | None = None  #: of the task within its group
     after: Sequence[str] = ()  #: ids, or @GROUP: not before these have succeeded
     after_any: Sequence[str] = ()  #: not before these have ended
     after_fail: Sequence[str] = ()  #: not before these have ended in another way than success
@@ -74,6 +75,7 @@ def prepare(command: str | Sequence[str], options: Options, *, host: str) -> Sub
         message=options.message,
         labels=dict(options.labels),
         group=options.group,
+        name=options.name,
         key=options.key,
         executor=options.executor,
         pool=options.pool,

@@ -63,6 +63,7 @@ class Submission(_Wire):
     message: str | None = None
     labels: dict[str, str] = {}
     group: str | None = None
+    name: str | None = None
     after: tuple[Parent, ...] = ()
     key: str | None = None
     executor: str | None = None

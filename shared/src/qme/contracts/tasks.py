@@ -112,7 +112,7 @@ class Parent(_Stored):
 
 
 class WaitingFor(_Stored):
-    """What a task that is not released waits for: how many parents, and the first of them. The spec has all."""
+    """What a task waits for, or has waited for: how many parents, and the first of them. The spec has all."""
 
     count: int
     parents: tuple[Parent, ...] = ()
@@ -166,6 +166,9 @@ class TaskSpec(_Stored):
     message: str | None = None
     labels: dict[str, str] = {}
     group: str | None = None  #: tasks that people name together, as @GROUP
+    name: str | None = (
+        None  #: within its group, as a workflow's file has it; the newest task of a name counts
+    )
     after: tuple[Parent, ...] = ()  #: it waits for their ends
     key: str | None = None  #: the user's own deduplication key
     host: str | None = None  #: where it was submitted
@@ -188,6 +191,8 @@ class TaskRecord(_Stored):
     message: str | None = None
     labels: dict[str, str] = {}
     group: str | None = None
+    name: str | None = None
+    after: WaitingFor | None = None  #: its parents, as long as the record lasts (for whoever draws the graph)
     status: Status = Status.QUEUED
     outcome: Outcome | None = None
     reason: str | None = None  #: one sentence on why it stands as it does

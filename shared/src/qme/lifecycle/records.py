@@ -32,6 +32,8 @@ def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
         message=spec.message,
         labels=spec.labels,
         group=spec.group,
+        name=spec.name,
+        after=waiting_for(spec.after),
         waiting_for=waiting_for(spec.after),
         created=now,
         resources=spec.resources,
