@@ -118,3 +118,59 @@ def test_retries_as_they_are_typed(stack: Stack, tmp_path: Path) -> None:
     assert [past["outcome"] for past in record["attempts"]] == ["failed", "failed"]
     assert (record["attempt"], record["outcome"]) == (3, "success")
     assert stack.qme("wait", alarm).returncode == 125
+
+
+WORKFLOW = """\
+[tasks.prepare]
+command = "echo prepared >> order"
+
+[tasks.work]
+command = "test {n} -ne 2 -o -e ready && echo work {n} >> order"
+after = "prepare"
+matrix = { n = [1, 2] }
+
+[tasks.report]
+command = "echo report >> order"
+after = "work"
+
+[tasks.alarm]
+command = "echo alarm >> order"
+after-fail = "report"
+"""
+
+
+def test_a_workflow_goes_on_where_it_stopped(stack: Stack, tmp_path: Path) -> None:
+    """Submitted again, only what has not succeeded runs; then nothing; changed text runs with all that waits for it."""
+    flow, order = tmp_path / "demo.toml", tmp_path / "order"
+    flow.write_text(WORKFLOW)
+    assert stack.qme("submit", "--workflow", str(flow), "--wait").returncode == 7
+    assert sorted(order.read_text().splitlines()) == ["alarm", "prepared", "work 1"]
+    (tmp_path / "ready").touch()
+    again = stack.qme("submit", "--workflow", str(flow), "--wait")
+    assert (again.returncode, again.stderr) == (0, b"qme: group @demo: 2 again, 3 kept\n")
+    assert sorted(order.read_text().splitlines()) == ["alarm", "prepared", "report", "work 1", "work 2"]
+    kept = stack.qme("submit", "--workflow", str(flow))
+    assert kept.stderr == b"qme: group @demo: 5 kept\n"
+    flow.write_text(WORKFLOW.replace("echo report", "echo new report"))
+    changed = stack.qme("submit", "--workflow", str(flow), "--wait")
+    assert (changed.returncode, changed.stderr) == (0, b"qme: group @demo: 2 new, 3 kept\n")
+    assert order.read_text().splitlines()[-1] == "new report"
+    assert len(stack.lines("ls", "@demo")) == 7  # of the replaced ones, too
+    assert stack.qme("wait", "@demo").returncode == 0
+    stack.ok("clear", "@demo", "--force")
+    order.unlink()
+    anew = stack.qme("submit", "--workflow", str(flow), "--wait")
+    assert (anew.returncode, anew.stderr) == (0, b"qme: group @demo: 5 new\n")
+    assert sorted(order.read_text().splitlines()) == ["new report", "prepared", "work 1", "work 2"]
+
+
+def test_a_workflows_mistakes_are_told_by_line(stack: Stack, tmp_path: Path) -> None:
+    """All at once, exit code 2; nothing is submitted."""
+    flow = tmp_path / "bad.toml"
+    flow.write_text("[tasks.a]\ncomand = 'x'\nretries = 'x'\n")
+    refused = stack.qme("submit", "--workflow", str(flow))
+    assert refused.returncode == 2
+    assert [line.split(":")[2] for line in refused.stderr.decode().splitlines()] == ["1", "2", "3"]
+    flow.write_text("[tasks.a]\ncommand = 'x'\n[tasks.b]\ncommand = 'y'\nafter = 'a'\n")
+    assert stack.ok("workflow", "check", str(flow)) == "bad: 2 tasks, at most 2 one after the other\n"
+    assert stack.ok("workflow", "show", str(flow)) == "a\n└─ b\n"

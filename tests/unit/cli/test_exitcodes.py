@@ -9,7 +9,7 @@ import pytest
 
 from qme.cli.exitcodes import of_many, of_one
 from qme.cli.run import explain
-from qme.contracts.tasks import Outcome, Status, TaskRecord
+from qme.contracts.tasks import On, Outcome, Parent, Status, TaskRecord, WaitingFor
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -106,3 +106,20 @@ def test_a_command_that_ran_is_not_spoken_over(
     printed = capsys.readouterr().err
     assert said in printed
     assert printed.count("\n") == (1 if said else 0)
+
+
+def test_what_was_not_needed_counts_for_nothing() -> None:
+    """It waited for a failure that did not come, or for one that did; what was cancelled otherwise counts."""
+    numbers = iter(range(10))
+
+    def named(outcome: Outcome, unmet: TaskRecord | None = None, on: On = On.SUCCESS) -> TaskRecord:
+        uid = f"shell-01990000-0000-7000-8000-00000000000{next(numbers)}"
+        after = None if unmet is None else WaitingFor(count=1, parents=(Parent(uuid=unmet.uuid, on=on),))
+        changed = {"uid": uid, "unmet": unmet and unmet.uuid, "after": after}
+        return record(outcome).model_copy(update=changed)
+
+    good, bad = named(Outcome.SUCCESS), named(Outcome.FAILED)
+    alarm = named(Outcome.CANCELLED, good, On.FAIL)
+    sequel = named(Outcome.CANCELLED, alarm)
+    assert of_many([good, alarm, sequel]) == 0
+    assert of_many([good, alarm, named(Outcome.CANCELLED, bad)]) == 7

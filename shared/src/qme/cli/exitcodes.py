@@ -8,10 +8,10 @@ All else: 0 ok, 1 a task failed, 2 usage, 3 not found, 4 permission, 5 bus unrea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from qme.cli.context import OWN_FAILURE
-from qme.contracts.tasks import Outcome, TaskRecord
+from qme.contracts.tasks import On, Outcome, Parent, TaskRecord
 
 TIMEOUT = 124
 OUT_OF_MEMORY = 137
@@ -45,9 +45,24 @@ def of_one(record: TaskRecord) -> int:
 
 
 def of_many(records: Iterable[TaskRecord]) -> int:
-    """Give the exit code of several tasks that have ended: that of the worst."""
+    """Give the exit code of several tasks that have ended: that of the worst.
+
+    What waited for a failure that did not come counts for nothing, nor what waited for that in turn.
+    """
     codes: dict[Outcome | None, int] = {Outcome.SUCCESS: 0, Outcome.CANCELLED: CANCELLED, Outcome.LOST: LOST}
-    return max((codes.get(record.outcome, FAILED) for record in records), default=0)
+    ended = list(records)
+    known = {record.uuid: record for record in ended}
+    counted = (record for record in ended if not _was_not_needed(record, known))
+    return max((codes.get(record.outcome, FAILED) for record in counted), default=0)
+
+
+def _was_not_needed(record: TaskRecord | None, known: Mapping[str, TaskRecord]) -> bool:
+    while record is not None and record.unmet is not None:
+        parents = record.after.parents if record.after else ()
+        if Parent(uuid=record.unmet, on=On.FAIL) in parents:
+            return True
+        record = known.get(record.unmet)
+    return False
 
 
 def _shell_code(code: int) -> int:

@@ -27,6 +27,10 @@ def arguments(parser: Parser) -> None:
     parser.add_argument(
         "--file", metavar="LIST", help="submit each line of this file (- for stdin) as a command"
     )
+    parser.add_argument(
+        "--workflow", metavar="FILE", help="submit a workflow, or go on with it: what has not succeeded runs"
+    )
+    parser.add_argument("--fresh", action="store_true", help="of a workflow also what has succeeded")
     parser.add_argument("--wait", action="store_true", help="wait until it has ended, and exit with its code")
     parser.add_argument("--json", action="store_true", help="print records as JSON lines instead of ids")
     add_command(parser)
@@ -39,6 +43,8 @@ def arguments(parser: Parser) -> None:
 
 async def submit(args: Arguments, context: Context) -> int:
     """Print one line for each task, as it is accepted."""
+    if args.workflow is not None:
+        return await _workflow(args, context)
     commands = _commands(args)
     context.strict = args.wait and args.file is None
     wishes, host = options.read(args), context.settings.host
@@ -54,6 +60,37 @@ async def submit(args: Arguments, context: Context) -> int:
         if not args.wait:
             return code
         return await _wait(client, accepted, context, args) or code
+
+
+async def _workflow(args: Arguments, context: Context) -> int:
+    """Submit what of a workflow has to run; the ids of all its tasks are printed, parents first."""
+    from qme.cli import workflow
+    from qme.client import workflows
+
+    if args.command or args.file or args.key or args.after or args.after_any or args.after_fail:
+        raise InvalidRequest("--workflow takes its commands, keys and what they wait for from its file")
+    flow = workflow.read(args.workflow)
+    wishes = options.read(args)
+    prepared = workflows.prepared(flow, wishes, host=context.settings.host)
+    group = wishes.group or flow.name
+    async with context.client() as client:
+        run = await workflows.begin(
+            client,
+            prepared,
+            fresh=args.fresh,
+            tell=lambda plan: workflow.tell(group, plan.kept, plan.again, plan.new),
+        )
+        code, accepted = 0, []
+        for task, result in zip(run.tasks, run.results, strict=True):
+            if result.error is not None:
+                error = from_wire(result.error)
+                say(f"{task.name}: {error.message}")
+                code = code or error.exit_code
+                continue
+            accepted.append(result)
+            if not (args.wait and args.json):
+                _print_id(result, args)
+        return (await _wait(client, accepted, context, args) or code) if args.wait else code
 
 
 async def _submit(

@@ -46,6 +46,7 @@ VERBS = {
     "exec": Entry("act", "list or run the actions of a task"),
     "events": Entry("history", "show what became of a task, or who asked for what"),
     "export": Entry("history", "write records as JSON lines"),
+    "workflow": Entry("workflow", "check or draw a workflow's file"),
     "match": Entry("executors", "explain which executor would take a command"),
     "executors": Entry("executors", "list executors and their workers; pause, drain, approve"),
     "auth": Entry("auth", "who may use a site's bus: add, revoke, show"),

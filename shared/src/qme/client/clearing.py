@@ -32,8 +32,10 @@ async def selection(
     found: list[Target] = []
     for target in targets:
         if (group := groups.name_of(target)) is not None:
-            members = await groups.members(client, group)
+            members = await groups.everything(client, group)
             before = Wanted(ended_before=ago(older_than))
+            if not members:
+                raise NotFound(f"you have no group {group!r}; `qme ls` lists your tasks")
             found += [groups.target(one) for one in members if (one.ended or running) and before.takes(one)]
             continue
         try:
