@@ -72,6 +72,11 @@ class Recorder:
         """Remember."""
         self.asked["end"] = reason
 
+    async def signal(self, number: int) -> int:
+        """Remember."""
+        self.asked["signal"] = number
+        return 1
+
     async def confirm(self) -> None:
         """Allow it."""
 

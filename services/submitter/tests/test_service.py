@@ -250,6 +250,32 @@ async def test_an_operator_pauses_and_resumes(world: World, served: Submitter) -
     ]
 
 
+async def test_what_is_refused_as_a_whole_is_on_the_audit_trail(world: World, served: Submitter) -> None:
+    """Too late, not readable, of a dashboard that names nobody: who, what and why; `match` is not."""
+    ann, dash = await world.connect("ann"), await world.connect("dash-main")
+    late = {**frame(-60.0), "client": "laptop"}
+    targets = (Target(uuid=submission().uuid),)
+    for bus, verb, request, admin in (
+        (ann, "submit", SubmitRequest(**late, tasks=(submission(),)), False),
+        (ann, "cancel", b"{", False),
+        (ann, "match", b"{", False),
+        (dash, "clear", ClearTasks(**frame(), targets=targets), True),
+    ):
+        with pytest.raises(Exception):  # noqa: B017, PT011 - the trail is what counts
+            await ask(bus, verb, request, admin=admin)
+    await served.audit.flush()
+    trail = [
+        json.loads(message.data)
+        async for message in world.bus.read(subjects.EVENTS, subjects.EVERY_REQUEST_EVENT)
+    ]
+    told = [(one["user"], one["verb"], one["id"], one["client"], one["problem"][:34]) for one in trail]
+    assert told == [
+        ("ann", "submit", "r1", "laptop", "invalid: the request came 60 s aft"),
+        ("ann", "cancel", "", "", "invalid: the request can't be read"),
+        ("dash-main", "clear", "r1", "test", "not_permitted: dash-main has to na"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("matchstring", "pool", "asked", "says"),
     [

@@ -97,7 +97,7 @@ class LimitReached(BusUnavailable):
 
 
 class TooManyTasks(QmeError):
-    """One user has as many tasks waiting as the submitters let wait; `qme cancel --all --queued` ends them."""
+    """One user has as many tasks waiting as the submitters let wait; `qme cancel --all --status queued` ends them."""
 
     code = "too_many_tasks"
     exit_code = 1

@@ -413,6 +413,31 @@ def test_cancel(qme: Run) -> None:
     assert qme("cancel", "ffff", before=two_ended).code == 3
 
 
+def test_cancel_all(qme: Run) -> None:
+    """All of one's own that have not ended, or those with a status or label; not beside names, no filter without."""
+
+    async def some(scene: Scene) -> None:
+        await two_ended(scene)
+        await scene.task("x", uuid=C, labels={"n": "1"})
+        await scene.start(await scene.task("x", uuid=C[:-1] + "d"))
+        await scene.task("x", user="bob")
+
+    done = qme("cancel", "--all", "--status", "queued", before=some)
+    assert (done.code, done.out, done.err) == (0, "", "qme: all: 1 cancelled\n")
+    done = qme("cancel", "--all", "--reason", "enough", before=some)
+    assert (done.code, done.err) == (0, "qme: all: 1 cancelled, 1 asked to end\n")
+    assert qme("cancel", "--all", "--label", "n=2", before=some).err == "qme: all: 0 cancelled\n"
+    for words in (("--all", C), (), ("--status", "queued", C), ("--signal", "USR1", "--reason", "x", C)):
+        assert qme("cancel", *words, before=some).code == 2
+
+
+def test_cancel_with_a_signal(qme: Run) -> None:
+    """What does not run can't be sent one, and is no error among all."""
+    assert "nothing of it runs" in qme("cancel", "--signal", "USR1", A, before=two_ended).err
+    done = qme("cancel", "--signal", "USR1", "--all", before=two_ended)
+    assert (done.code, done.err) == (0, "")
+
+
 def test_rerun(qme: Run) -> None:
     """Prints the ids; one that runs is refused."""
     assert qme("rerun", "aaaa", before=two_ended) == Done(0, f"shell-{A}\n", "")

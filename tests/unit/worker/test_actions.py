@@ -129,3 +129,20 @@ async def test_an_executor_that_fails(lab: Lab) -> None:
         record = await lab.ended(key)
     assert record.reason == "the executor failed: RuntimeError: oops"
     assert record.data["returncode"] == 125
+
+
+async def test_a_signal_reaches_what_runs(lab: Lab) -> None:
+    """The owner's alone; the task goes on, and an unknown signal or a task that has ended is said."""
+    async with lab.worker():
+        key = await lab.submit("sh", "-c", "trap 'exit 7' USR1; echo up; while :; do sleep 0.1; done")
+        worker = (await lab.running(key)).worker or ""
+        await until(lambda: lab.chunks(key))
+        stranger = await lab.ask(key, worker, "bob", action="signal", args={"signal": "USR1"})
+        unknown = await lab.ask(key, worker, action="signal", args={"signal": "NONE"})
+        sent = await lab.ask(key, worker, action="signal", args={"signal": "usr1"})
+        record = await lab.ended(key)
+        late = await lab.ask(key, worker, action="signal", args={"signal": "USR1"})
+    assert (stranger["error"]["code"], unknown["error"]["code"]) == ("not_permitted", "invalid")
+    assert sent.startswith("signal 10 sent to ")
+    assert (record.data["returncode"], record.cancel) == (7, None)
+    assert late["error"]["code"] == "not_found"

@@ -121,6 +121,16 @@ class SlurmActions:
             raise InvalidRequest(f"Slurm could not be told to cancel: {error.message}") from error
         return f"asked Slurm to end {len(wanted)} of its elements"
 
+    async def send(self, held: Held, name: str) -> str:
+        """Send a signal to the job. Raises InvalidRequest, NotFound."""
+        job, clusters = _job(held)
+        try:
+            await self._own(held)
+            await self.slurm.told(queries.send(name, job, clusters))
+        except NoAnswer as error:
+            raise InvalidRequest(f"scancel --signal={name} {job}: {error.message}") from error
+        return f"Slurm was told to send {name} to job {job}"
+
     async def _control(self, held: Held, verb: str) -> str:
         job, clusters = _job(held)
         if held.record.ended:

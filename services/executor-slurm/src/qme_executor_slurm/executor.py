@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from qme.contracts.tasks import Outcome, Status
-from qme.executor import Check, Executor, Result, Task
+from qme.executor import Check, Executor, Held, Result, Task
 from qme.observe.logging import get_logger
 from qme_executor_slurm import checks, exports, history
 from qme_executor_slurm.actions import SlurmActions
@@ -131,6 +132,12 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
             await task.update(reason=f"Slurm could not be told to cancel: {error.message}")
             return
         self._poller.hurry()
+
+    async def signal(self, task: Task, number: int) -> str:
+        """Have Slurm send a signal to the job."""
+        return await self.send(
+            Held(task.record, task.spec, None), signal.Signals(number).name.removeprefix("SIG")
+        )
 
     async def _follow(self, task: Task, journal: Journal, following: Following, *, resumed: bool) -> Result:
         known = journal.submitted

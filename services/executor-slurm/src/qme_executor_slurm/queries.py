@@ -67,6 +67,11 @@ def cancel(parts: Iterable[str], clusters: str | None = None) -> list[str]:
     return ["scancel", *_on(clusters), *parts]
 
 
+def send(signal: str, job: str, clusters: str | None = None) -> list[str]:
+    """Send a signal, by name, to all of a job, its batch script and what that has started included."""
+    return ["scancel", *_on(clusters), "--full", f"--signal={signal}", job]
+
+
 def ping() -> list[str]:
     """Ask whether a controller answers: at once, where all else waits for nine seconds."""
     return ["scontrol", "ping"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qme.bus.port import Bus
 from qme.bus.port import Request as Incoming
-from qme.contracts.messages import Asked, Request, Results
-from qme.contracts.subjects import request_event
+from qme.contracts.messages import HEADER_BEHALF, Asked, Request, Results
+from qme.contracts.subjects import request_event, untoken
 from qme.errors import QmeError
 from qme.observe.logging import get_logger
 from qme_submitter.buckets import Clock
@@ -16,6 +19,28 @@ from qme_submitter.changes import Asker
 log = get_logger(__name__)
 
 SERVICE = "submitter"
+#: bytes of a refused request that are looked at, and characters of what is said of it
+LARGEST, SHOWN = 1 << 20, 300
+
+_Short = Annotated[str, Field(max_length=200)]
+
+
+class _Frame(BaseModel):
+    """What of a refused request is worth keeping; it may be anything."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: _Short = ""
+    client: _Short = ""
+    executor: _Short | None = None
+    pool: _Short | None = None
+
+
+def _name(token: str) -> str:
+    try:
+        return untoken(token)
+    except QmeError:  # that may be what it was refused for
+        return token
 
 
 class Audit:
@@ -45,7 +70,28 @@ class Audit:
             done=tuple(one.taskid or one.uuid for one in each if one.error is None),
             refused={one.uuid: one.error["code"] for one in each if one.error},
         )
-        task = asyncio.create_task(self._publish(request_event(SERVICE, incoming.user), event))
+        self._publish_soon(request_event(SERVICE, incoming.user), event)
+
+    def note_refusal(self, incoming: Incoming, verb: str, error: QmeError, *, admin: bool) -> None:
+        """Record a request of which nothing was done, with as much of it as can be read. Returns at once."""
+        try:
+            frame = _Frame.model_validate_json(incoming.data[:LARGEST])
+        except ValidationError:
+            frame = _Frame()
+        person = incoming.headers.get(HEADER_BEHALF) if admin else None
+        event = Asked(
+            at=self._clock(),
+            verb=verb,
+            user=(person or _name(incoming.user))[:SHOWN],
+            operator=admin and person is None,
+            asked_by=incoming.user,
+            problem=f"{error.code}: {error.message}"[:SHOWN],
+            **frame.model_dump(),
+        )
+        self._publish_soon(request_event(SERVICE, incoming.user), event)
+
+    def _publish_soon(self, subject: str, event: Asked) -> None:
+        task = asyncio.create_task(self._publish(subject, event))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
 

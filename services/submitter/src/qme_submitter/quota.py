@@ -69,7 +69,7 @@ class Quota:
         if self._counts[user] >= self._limit:
             raise TooManyTasks(
                 f"{user} has {self._counts[user]} tasks waiting for a worker, and {self._limit} is the limit here "
-                "(queued_max); submit again when some have been started, or end some: `qme cancel --all --queued`"
+                "(queued_max); submit again when some have been started, or `qme cancel --all --status queued`"
             )
         self._put(uuid, user)
         self._young.add(uuid)

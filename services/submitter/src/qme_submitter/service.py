@@ -38,6 +38,9 @@ NAME = "qme-submitter"
 #: targets of one request that are worked on at the same time
 TOGETHER = 32
 
+#: verbs that change something, so that also a request of which nothing was done is remembered
+AUDITED = frozenset({*VERBS, *ADMIN_VERBS} - {"match"})
+
 RequestT = TypeVar("RequestT", bound=Request)
 
 
@@ -81,6 +84,8 @@ class Service:
                 reply = await answer(incoming, asker(incoming, admin=admin))
             except QmeError as error:
                 self.metrics.request(verb, "error" if _ours(error) else "refused")
+                if verb in AUDITED:
+                    self.audit.note_refusal(incoming, verb, error, admin=admin)
                 raise
             self.metrics.request(verb, _outcome(reply))
             return reply.model_dump_json(exclude_defaults=True).encode()

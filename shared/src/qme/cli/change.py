@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qme.cli import choosing
 from qme.cli.context import Context, say
 from qme.cli.parsing import IDS_HELP, Arguments, Parser
 from qme.cli.table import visible
@@ -11,7 +12,7 @@ from qme.cli.verbs import Verb
 from qme.client import AsyncClient, Wanted, elements, groups
 from qme.contracts.messages import Result
 from qme.contracts.tasks import TaskRecord
-from qme.errors import QmeError, from_wire
+from qme.errors import InvalidRequest, QmeError, from_wire
 
 #: the action by which an executor ends some elements of a task that stands for many
 CANCEL_ELEMENTS = "cancel_elements"
@@ -20,14 +21,24 @@ CANCEL_ELEMENTS = "cancel_elements"
 def cancel_arguments(parser: Parser) -> None:
     """Which tasks, and why."""
     parser.add_argument(
-        "ids", nargs="+", metavar="ID", help=f"{IDS_HELP}; ID[3-7]: those elements of an array"
+        "ids", nargs="*", metavar="ID", help=f"{IDS_HELP}; ID[3-7]: those elements of an array"
     )
     parser.add_argument("--reason", metavar="TEXT", help="kept in the record")
+    parser.add_argument(
+        "--signal", metavar="NAME", help="send this signal, such as USR1, and let the task go on with it"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="all of yours that have not ended, or of them those"
+    )
+    choosing.add(parser)
     add_admin(parser)
 
 
 async def cancel(args: Arguments, context: Context) -> int:
     """End tasks; one that has ended already is no error."""
+    _check_cancel(args)
+    if args.signal is not None or args.all:
+        return await _cancel_chosen(args, context)
     named = [elements.split(text) for text in args.ids if groups.name_of(text) is None]
     names = [name for text in args.ids if (name := groups.name_of(text)) is not None]
     async with context.client() as client:
@@ -41,9 +52,53 @@ async def cancel(args: Arguments, context: Context) -> int:
         return report(results, "cancelled") or code
 
 
+def _check_cancel(args: Arguments) -> None:
+    choosing.check(args)
+    if bool(args.ids) == args.all:
+        raise InvalidRequest("name the tasks, or say --all")
+    if not args.all and (args.status or args.label or args.user or args.all_users):
+        raise InvalidRequest("--status, --label, --user and --all-users go with --all")
+    if args.signal is not None and args.reason is not None:
+        raise InvalidRequest("a signal takes no --reason: the task goes on")
+
+
+async def _cancel_chosen(args: Arguments, context: Context) -> int:
+    """End all tasks that fit, or send a signal to those or to the named ones."""
+    async with context.client() as client:
+        records: list[TaskRecord] = []
+        for text in args.ids:
+            name = groups.name_of(text)
+            records += (
+                [await client.get(text, output=False)] if name is None else await groups.members(client, name)
+            )
+        if args.all:
+            chosen = client.stream(choosing.wanted(client, args))
+            records = [one async for one in chosen if isinstance(one, TaskRecord)]
+            records = [one for one in records if not one.ended]
+        if args.signal is None:
+            return await _cancel_together(client, "all", records, args)
+        code = 0
+        actions = client.actions(admin=args.admin)
+        for record in records:
+            if args.all and record.claim is None:  # nobody to send it to, and nobody named it
+                continue
+            try:
+                say(f"{record.uid}: {await actions.signal(record, args.signal)}")
+            except QmeError as error:
+                say(f"{record.uid}: {error.message}")
+                code = code or error.exit_code
+        return code
+
+
 async def _cancel_group(client: AsyncClient, name: str, args: Arguments) -> int:
     """End a group's tasks: those that wait first, as the end of another could start them."""
     members = [record for record in await groups.members(client, name) if not record.ended]
+    return await _cancel_together(client, f"@{name}", members, args)
+
+
+async def _cancel_together(
+    client: AsyncClient, what: str, members: Sequence[TaskRecord], args: Arguments
+) -> int:
     results: list[Result] = []
     for part in ([one for one in members if one.waits], [one for one in members if not one.waits]):
         targets = [groups.target(record) for record in part]
@@ -52,7 +107,7 @@ async def _cancel_group(client: AsyncClient, name: str, args: Arguments) -> int:
     asked = [result for result in results if result.note]
     bad = [result for result in results if result.error is not None]
     done = len(results) - len(asked) - len(bad)
-    say(f"@{name}: {done} cancelled" + (f", {len(asked)} asked to end" if asked else ""))
+    say(f"{what}: {done} cancelled" + (f", {len(asked)} asked to end" if asked else ""))
     return report(bad, None)
 
 

@@ -54,8 +54,8 @@ async def _requests(args: Arguments, context: Context) -> int:
                 asked.verb,
                 by,
                 asked.client,
-                str(len(asked.refused)),
-                about or " ".join(filter(None, (place, asked.reason))),
+                "all" if asked.problem else str(len(asked.refused)),
+                about or " ".join(filter(None, (place, asked.reason, asked.problem))),
             )
     return 0
 

@@ -59,6 +59,15 @@ class Actions:
             raise InvalidRequest(f"the action {name} takes no arguments")
         return await self._answer(record, name)
 
+    async def signal(self, record: TaskRecord, name: str) -> str:
+        """Have a running task's processes sent a signal, and tell what was done; the task goes on.
+
+        Raises InvalidRequest where there is nothing to send it to.
+        """
+        if record.ended or record.claim is None:
+            raise InvalidRequest("nothing of it runs" + ("" if record.ended else " yet"))
+        return str(await self._ask(record, "signal", {"signal": name}))
+
     async def spooled(self, record: TaskRecord, stream: str, offset: int) -> AsyncIterator[Chunk]:
         """Give output from an offset on as the worker has it in its spool: also what log_limit kept from the bus."""
         while True:

@@ -195,3 +195,5 @@ class Asked(_Wire):
     reason: str | None = None  #: what the asker said it was for
     done: tuple[str, ...] = ()
     refused: dict[str, str] = {}  #: uuid to the reason's code
+    #: why nothing of it was done at all: code and sentence
+    problem: str | None = None

@@ -118,6 +118,10 @@ class Task(Protocol):
         """End the command's whole process tree: TERM, KILL after the grace time. Nothing where none was started."""
         ...
 
+    async def signal(self, number: int) -> int:
+        """Send a signal to every process of the command; how many got it. Raises InvalidRequest before its start."""
+        ...
+
     async def confirm(self) -> None:
         """Make sure, right before an effect on the world other than `run`, that the attempt is still to be begun.
 
@@ -222,6 +226,11 @@ class Executor(ABC, Generic[SettingsT]):
     async def cancel(self, task: Task) -> None:
         """Make the running `execute` come to its end. May be called more than once."""
         await task.end("cancel")
+
+    async def signal(self, task: Task, number: int) -> str:
+        """Send a signal to what runs of a task, which goes on; tell what was done."""
+        count = await task.signal(number)
+        return f"signal {number} sent to {count} process{'' if count == 1 else 'es'}"
 
 
 @dataclass(frozen=True, slots=True)

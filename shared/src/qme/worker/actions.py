@@ -7,7 +7,8 @@ import base64
 import inspect
 import json
 import os
-from contextlib import AbstractAsyncContextManager
+import signal
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,6 +35,19 @@ SHARED = 3.0
 PIECE = 128 * 1024
 #: bytes of an answer; more would not pass the bus
 LARGEST = 512 * 1024
+#: the action that every worker has, whatever its executor: a signal to what runs
+SIGNAL = "signal"
+
+
+def signal_number(name: str) -> int:
+    """Give the number of a signal, by its name or number. Raises InvalidRequest."""
+    with suppress(ValueError, KeyError):
+        return int(
+            signal.Signals(int(name))
+            if name.isdecimal()
+            else signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
+        )
+    raise InvalidRequest(f"there is no signal {name!r}; such as USR1, INT, STOP, CONT or KILL")
 
 
 class Actions:
@@ -87,23 +101,35 @@ class Actions:
         assert asked.action is not None  # noqa: S101 -- the caller has looked
         if asked.action == "output" and "offset" in asked.args:
             return self._output(asked)
-        method = find_action(self._context.executor, asked.action)
+        method = None if asked.action == SIGNAL else find_action(self._context.executor, asked.action)
         entry = await self._context.records.read(self._context.key(asked.uuid))
         if entry is None:
             raise NotFound(f"this pool has no task {asked.uuid}")
         record = entry.value
-        if is_changing(method) and not operator and subjects.token(record.user) != request.user:
+        changes = method is None or is_changing(method)
+        if changes and not operator and subjects.token(record.user) != request.user:
             raise NotPermitted(
                 f"{asked.action} changes a task of {record.user}'s: only they or an operator may"
             )
+        if method is None:
+            log.info("action.run", action=asked.action, by=request.user, operator=operator)
+            return await self._signal(asked)
         try:
             inspect.signature(method).bind(None, **asked.args)
         except TypeError as error:
             raise InvalidRequest(f"the action {asked.action}: {error}") from error
-        if is_changing(method):
+        if changes:
             log.info("action.run", action=asked.action, by=request.user, operator=operator)
             return await method(await self._held(record), **asked.args)
         return await self._share(asked, record)
+
+    async def _signal(self, asked: ActionRequest) -> str:
+        """Send a signal to what runs of a task here."""
+        number = signal_number(str(asked.args.get("signal", "")))
+        held = [attempt for attempt in self._context.attempts() if attempt.spec.uuid == asked.uuid]
+        if not held:
+            raise NotFound("nothing of it runs here")
+        return await self._context.executor.signal(held[0], number)
 
     async def _share(self, asked: ActionRequest, record: TaskRecord) -> Any:
         identity = json.dumps([asked.uuid, record.attempt, asked.action, asked.args], sort_keys=True)

@@ -144,6 +144,10 @@ class Attempt:
         """End the command's tree."""
         await self._command.end(reason, self.context.settings.term_grace)
 
+    async def signal(self, number: int) -> int:
+        """Send a signal to every process of the command."""
+        return await self._command.signal(number)
+
     async def confirm(self) -> None:
         """Let it begin. Raises NotStarted or ClaimGone where it must not."""
         if self._command.stale:

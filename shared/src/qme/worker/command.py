@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from qme.contracts.tasks import TaskRecord
+from qme.errors import InvalidRequest
 from qme.executor.attempts import AttemptDir, Exit, Token
 from qme.executor.base import CommandLost, EndReason
 from qme.executor.commands import AlreadyStarted, Expired, Keeper, KeeperError, Lost, Started
@@ -156,6 +157,12 @@ class Command:
             log.warning(
                 "command.left_running", pids=left, problem="processes of another user can't be signalled"
             )
+
+    async def signal(self, number: int) -> int:
+        """Send a signal to its whole tree; how many processes got it. Raises InvalidRequest before its start."""
+        if not self.started:
+            raise InvalidRequest("its command has not been started yet")
+        return await _patiently("signal", lambda: self._keeper.signal(*self._which, number))
 
 
 def _ran(token: Token) -> float:
