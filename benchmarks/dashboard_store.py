@@ -12,6 +12,7 @@ from qme.bus.kv import Entry
 from qme.client.mirroring import BATCH, Batch
 from qme.contracts.tasks import Outcome, Status, TaskRecord
 from qme_dashboard import queries
+from qme_dashboard.kept import Kept
 from qme_dashboard.queries import Filter, Paging
 from qme_dashboard.store import Store
 
@@ -43,9 +44,13 @@ def entry(number: int) -> Entry[TaskRecord]:
     return Entry(str(record.key), record, number + 1)
 
 
-def timed(what: str, act: Callable[[], object], times: int = 5) -> None:
-    """Print the best of some tries."""
-    best = min(_seconds(act) for _ in range(times))
+def timed(what: str, store: Store, act: Callable[[], object], times: int = 5) -> None:
+    """Print the best of some tries, with no answer kept from the one before."""
+    best = float("inf")
+    for _ in range(times):
+        store.version += 1
+        store.kept = Kept()
+        best = min(best, _seconds(act))
     print(f"{what:44}{best * 1000:9.1f} ms")
 
 
@@ -63,19 +68,24 @@ def main(tasks: int) -> None:
         items = [entry(number) for number in range(start, min(start + BATCH, tasks))]
         store.apply(Batch([*items], fresh=start == 0, whole=start + BATCH >= tasks))
     print(f"{tasks} tasks taken in, with indexes: {time.perf_counter() - begin:.1f} s")
-    timed("first page", lambda: store.page(Filter(), Paging()))
-    timed("last page", lambda: store.page(Filter(), Paging(page=tasks // 50)))
+    timed("first page", store, lambda: store.page(Filter(), Paging()))
+    timed("last page", store, lambda: store.page(Filter(), Paging(page=tasks // 50)))
     timed(
         "failures of one user",
+        store,
         lambda: store.page(Filter(user="user7", states=frozenset({"failure"})), Paging()),
     )
-    timed("sorted by run time", lambda: store.page(Filter(), Paging(sort="run time")))
-    timed("regular expression that fits few", lambda: store.page(Filter(query=r"data/96\.fits$"), Paging()))
-    timed("one label", lambda: store.page(Filter(labels={"sample": "7"}), Paging()))
-    timed("tiles", store.groups)
-    timed("ended per minute, a day", lambda: store.rows(queries.ended_per(600, since)))
-    timed("p50 and p95 of run time, a day", lambda: store.quantiles("run", since))
-    timed("one change taken in", lambda: store.apply(Batch([entry(tasks // 2)], whole=True)))
+    timed("sorted by run time", store, lambda: store.page(Filter(), Paging(sort="run time")))
+    timed(
+        "regular expression that fits few",
+        store,
+        lambda: store.page(Filter(query=r"data/96\.fits$"), Paging()),
+    )
+    timed("one label", store, lambda: store.page(Filter(labels={"sample": "7"}), Paging()))
+    timed("tiles", store, store.groups)
+    timed("ended per minute, a day", store, lambda: store.rows(queries.ended_per(600, since)))
+    timed("p50 and p95 of run time, a day", store, lambda: store.quantiles("run", since))
+    timed("one change taken in", store, lambda: store.apply(Batch([entry(tasks // 2)], whole=True)))
     size = sum(path.stat().st_size for path in store.folder.iterdir())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"on disk {size >> 20} MiB, in memory at most {memory >> 10} MiB (the process as a whole)")

@@ -9,17 +9,21 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import threading
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qme.bus.kv import Corrupt, Entry, Removed
 from qme.client import searching
 from qme.client.mirroring import Batch, Item
 from qme.contracts.subjects import TaskKey
 from qme_dashboard import queries
+from qme_dashboard.kept import Kept
 from qme_dashboard.queries import Filter, Paging, Statement
 from qme_dashboard.rows import COLUMNS, GROUPS, Row, row_of, unreadable
+
+T = TypeVar("T")
 
 _TABLE = (
     "CREATE TABLE tasks (uuid TEXT PRIMARY KEY, uid TEXT, executor TEXT, pool TEXT, user TEXT, command TEXT,"
@@ -31,10 +35,10 @@ _TABLE = (
 _INDEXES = tuple(
     f"CREATE INDEX IF NOT EXISTS by_{name} ON tasks ({columns})"
     for name, columns in {
-        "created": "created, uuid",
+        "created": "created, uuid, labels",  # so that a label is looked for without reading the tasks themselves
         "finished": "finished, outcome, executor, started",
         "started": "started, attempt, created",
-        "grp": "grp",
+        "grp": "grp, status, outcome",
         "status": "status, executor, pool, created",
         "executor": "executor, created",
         "user": "user, created",
@@ -46,8 +50,8 @@ _PUT = (
     + " WHERE excluded.revision >= tasks.revision OR excluded.generation > tasks.generation"
 )
 
-#: searches whose results are kept
-SEARCHES = 8
+#: seconds by which windows of time move for figures that are kept
+STEP = 10.0
 #: connections that are kept for later readers: each holds a cache of up to 16 MB
 IDLE = 4
 
@@ -60,7 +64,7 @@ class Store:
         self._temporary = tempfile.TemporaryDirectory(prefix="qme-dashboard-", dir=folder)
         self.folder = Path(self._temporary.name)
         self._searching = threading.Lock()  #: one search at a time takes one processor
-        self._found: dict[tuple[object, ...], list[str]] = {}  #: searches of late
+        self.kept = Kept()
         self._idle: list[sqlite3.Connection] = []  #: readers' connections that nobody uses now
         self._writer = self._open()
         self._writer.execute(_TABLE)
@@ -115,37 +119,46 @@ class Store:
     # -- reading (any thread) ----------------------------------------------------------------------------------------
     def page(self, wanted: Filter, paging: Paging) -> tuple[int, list[dict[str, Any]]]:
         """Give how many tasks are meant, and one page of them. Raises InvalidRequest for a bad expression."""
+        what, first = repr(wanted), (paging.page - 1) * paging.size
         if wanted.query:
-            ids = self._searched(wanted, paging)
-            first = (paging.page - 1) * paging.size
-            return len(ids), self.named(ids[first : first + paging.size])
-        (count,) = self.rows(queries.total(wanted))
-        return count["n"], self.rows(queries.page(wanted, paging))
+            found = self._ask(
+                ("search", what, paging.sort, paging.descending), lambda: self._searched(wanted, paging)
+            )
+            return len(found), self.named(found[first : first + paging.size])
+        (count,) = self._ask(("total", what), lambda: self._rows(queries.total(wanted)))
+        ids = self._ask(("page", what, paging), lambda: self._ids(queries.page_ids(wanted, paging)))
+        return count["n"], self.named(ids)
 
     def _searched(self, wanted: Filter, paging: Paging) -> list[str]:
-        """Give all ids that a search finds; kept while nothing changes, since live pages ask again and again."""
+        """Give all ids that a search finds."""
         matching(wanted.query)  # a bad one is refused here
-        key = (self.version, repr(wanted), paging.sort, paging.descending)
         with self._searching:
-            if key not in self._found:
-                while len(self._found) >= SEARCHES:
-                    del self._found[next(iter(self._found))]
-                self._found[key] = [row["uuid"] for row in self.rows(queries.every(wanted, paging))]
-            return self._found[key]
+            return self._ids(queries.every(wanted, paging))
+
+    def _ids(self, statement: Statement) -> list[str]:
+        return [row["uuid"] for row in self._rows(statement)]
+
+    def _ask(self, key: Hashable, make: Callable[[], T]) -> T:
+        return self.kept.ask(key, self.version, make)
 
     def named(self, uuids: list[str]) -> list[dict[str, Any]]:
         """Give these tasks as they stand now, in this order; those that are gone are left out."""
-        found = {row["uuid"]: row for row in self.rows(queries.named(tuple(uuids)))}
+        found = {row["uuid"]: row for row in self._rows(queries.named(tuple(uuids)))}
         return [found[uuid] for uuid in uuids if uuid in found]
 
     def groups(self, wanted: Filter | None = None) -> dict[str, int]:
         """Give the number of tasks of each tile, those of nobody too."""
-        counted = {row["grp"]: row["n"] for row in self.rows(queries.groups(wanted or Filter()))}
+        rows = self.rows(queries.groups(wanted or Filter()))
+        counted = {row["grp"]: row["n"] for row in rows}
         return {name: counted.get(name, 0) for name in GROUPS}
 
     def quantiles(self, which: str, since: float) -> tuple[float | None, float | None]:
         """Give p50 and p95 of the waits or runs since then, in seconds."""
-        lengths = [row["length"] for row in self.rows(queries.spans(which, since))]
+        since = since // STEP * STEP
+        return self._ask(("quantiles", which, since), lambda: self._quantiles(which, since))
+
+    def _quantiles(self, which: str, since: float) -> tuple[float | None, float | None]:
+        lengths = [row["length"] for row in self._rows(queries.spans(which, since))]
         return queries.quantile(lengths, 0.5), queries.quantile(lengths, 0.95)
 
     def choices(self, column: str) -> list[str]:
@@ -153,7 +166,11 @@ class Store:
         return [row["value"] for row in self.rows(queries.distinct(column))]
 
     def rows(self, statement: Statement) -> list[dict[str, Any]]:
-        """Run a query."""
+        """Run a query whose answer is short: it is kept for others who ask the same."""
+        key = (statement.sql, *statement.values.items())
+        return self._ask(key, lambda: self._rows(statement))
+
+    def _rows(self, statement: Statement) -> list[dict[str, Any]]:
         # Not one for each thread: Streamlit draws in a new thread each time.
         try:
             connection = self._idle.pop()
