@@ -36,7 +36,7 @@ TRIES = 5
 TAKEN, QUIET = 30.0, 8.0
 #: changes a second of a bus with something to do
 RATE = 20.0
-_SHOWN = re.compile(r"^[\d,]+ to [\d,]+ of [\d,]+ tasks?$")
+_SHOWN = re.compile(r"^[\d,]+ to [\d,]+ of [\d,]+ tasks?\b")
 
 
 def said(what: str, value: str) -> None:

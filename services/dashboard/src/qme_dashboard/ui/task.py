@@ -41,6 +41,8 @@ def page(executor: str, uid: str) -> None:
             return
         if (now.status, now.attempt, now.outcome) != (record.status, record.attempt, record.outcome):
             st.rerun()
+        if now.reason:
+            st.text(now.reason)
         sheet = Sheet(now, _definition(now))
         views.view_of(now.executor)(st, sheet)
 
@@ -73,8 +75,6 @@ def _head(record: TaskRecord) -> None:
             st.badge(f"attempt {record.attempt}", color="gray")
         if record.cancel is not None and not record.ended:
             st.badge("asked to end", color="orange")
-    if record.reason:
-        st.text(record.reason)
     _buttons(record)
 
 

@@ -31,7 +31,9 @@ def view(ui: Any, task: Any) -> None:
                 "Reason": reason,
                 "Exit code": data.get("returncode"),
                 "Output file": data.get("outputfile"),
-                "Error file": data.get("errorfile"),
+                "Error file": None
+                if data.get("errorfile") == data.get("outputfile")
+                else data.get("errorfile"),
                 "Folder": data.get("workdir") or data.get("pwd"),
                 "Script": data.get("script"),
                 "Fault": data.get("fault"),
