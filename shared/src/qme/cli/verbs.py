@@ -50,6 +50,7 @@ VERBS = {
     "match": Entry("executors", "explain which executor would take a command"),
     "executors": Entry("executors", "list executors and their workers; pause, drain, approve"),
     "auth": Entry("auth", "who may use a site's bus: add, revoke, show"),
+    "executor": Entry("author", "write an executor of your own, or check one"),
     "config": Entry("config", "show or change settings"),
     "worker": Entry("stack", "run an executor's worker", service=True),
     "exporter": Entry("exporter", "serve metrics of the whole bus to Prometheus", service=True),
