@@ -44,6 +44,8 @@ MENU: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Project": (tuple(OF_ROOT.values()), ("project",)),
     "Decisions": ((), ("decisions",)),
 }
+#: what stands after a block's language says where it is run or written: for the tests that do so
+PLACED = re.compile(r"^(```\w+) .*$", re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -68,7 +70,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return f"{words} (`{path}`)" if path not in words else words
         return f"[{words}]({os.path.relpath(found, Path(page.file.src_uri).parent)}{anchor})"
 
-    return LINK.sub(lead, markdown)
+    return PLACED.sub(r"\1", LINK.sub(lead, markdown))
 
 
 def _menu(pages: list[str]) -> list[Any]:

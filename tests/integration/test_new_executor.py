@@ -27,7 +27,17 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of its own into which it is installed, and nothing else."""
     place = tmp_path_factory.mktemp("site") / "site"
-    words = ["-m", "pip", "install", "-qq", "--no-build-isolation", "--no-deps", "--target", place, package]
+    words: list[str | Path] = [
+        "-m",
+        "pip",
+        "install",
+        "-qq",
+        "--no-build-isolation",
+        "--no-deps",
+        "--target",
+        place,
+        package,
+    ]
     subprocess.run([sys.executable, *words], check=True, timeout=120)
     return place
 
@@ -61,7 +71,7 @@ def test_its_own_tests_pass_at_once(package: Path, place: Path) -> None:
 def test_it_can_be_checked_without_them(place: Path, tmp_path: Path) -> None:
     """`qme executor check` tells what was tried, and fails where the executor does."""
     env = os.environ | {"PYTHONPATH": str(place), "QME_HOME": str(tmp_path), "QME_MY_TOOL_PROGRAM": "env"}
-    ask = [Path(sys.executable).parent / "qme", "executor", "check", "my_tool"]
+    ask: list[str | Path] = [Path(sys.executable).parent / "qme", "executor", "check", "my_tool"]
     good = subprocess.run(
         [*ask, "--succeeds", "my_tool true", "--fails", "my_tool false"],
         env=env,
