@@ -155,6 +155,29 @@ def test_who_would_be_somebody_else_is_refused(
     assert len(book.entries()) == 1
 
 
+async def test_a_key_that_ends(site: Site, capsys: pytest.CaptureFixture[str]):
+    """It is shown with its end, warned of before it, and let in until `expire` and a reload; then it is not."""
+    folder = str(site.book.folder)
+    site.creds["user:eve"] = site.book.add("qme", Role.USER, "eve", lasts=86_400)
+    await site.reload()
+    assert main(["auth", "show", "--dir", folder]) == 0
+    shown = capsys.readouterr()
+    ends = json.loads(site.creds["user:eve"].read_text())["ends"]
+    assert ends in shown.out
+    assert re.search(r"key \w{8} of user eve: ends \S+ \S+ UTC, in 24 h", shown.err)
+    assert read_credentials(site.creds["user:eve"]).user == "eve"
+    assert await _lets_in(site, "user:eve")
+    assert site.book.expire() == []
+
+    book = site.book.folder / "identities.json"
+    book.write_text(book.read_text().replace(ends, "2026-01-01T00:00:00+00:00"))
+    assert main(["auth", "expire", "--dir", folder]) == 0
+    assert capsys.readouterr().out.startswith("qme user eve ")
+    await site.reload()
+    assert not await _lets_in(site, "user:eve")
+    assert await _lets_in(site, "user:ann")
+
+
 def test_revoking_nothing_is_told(tmp_path: Path):
     """A name that is not there, or a key that is another's."""
     book = Book(tmp_path / "auth")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
+from qme.bus import expiry
 from qme.bus.connect import connect
 from qme.errors import BusUnavailable, SettingsError
 from qme.settings import Settings
@@ -121,6 +126,41 @@ async def test_a_server_that_wants_our_certificate_gets_it(authority: Authority,
         await bus.close()
         with pytest.raises(BusUnavailable, match="QME_NATS_CERT"):
             await connect(Settings(nats_ca=authority.certificate), url=url, creds=server.creds, name="test")
+
+
+async def test_ends_are_told_before_they_come(secure: NatsServer, authority: Authority, tmp_path: Path):
+    """Of the server's certificate, ours, the authority's and a JWT; a service logs them, nothing else is sent."""
+    certificate, key = authority.sign("ending", "DNS:laptop")
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": 1_900_000_000}).encode()).decode().rstrip("=")
+    jwt = tmp_path / "ann.creds"
+    jwt.write_text(f"-----BEGIN NATS USER JWT-----\nh.{claims}.s\n------END NATS USER JWT------\n")
+    settings = Settings(
+        nats_url=f"{_at(secure, 'localhost')},nats://127.0.0.1:1,wss://localhost:443",
+        nats_ca=authority.certificate,
+        nats_cert=certificate,
+        nats_key=key,
+        nats_creds=jwt,
+    )
+    found = {end.what: end for end in await expiry.ends(settings)}
+    in_two_days = datetime.now(UTC) + timedelta(days=2)
+    for what in (
+        f"certificate in {certificate}",
+        f"authorities in {authority.certificate}",
+        "certificate of the server localhost",
+    ):
+        at = found.pop(what).at
+        assert at is not None
+        assert abs((at - in_two_days).total_seconds()) < 1800
+    assert found == {f"key in {jwt}": expiry.End(f"key in {jwt}", datetime.fromtimestamp(1_900_000_000, UTC))}
+    assert await expiry.ends(Settings(nats_url="tls://localhost:1", nats_ca=tmp_path / "none")) == []
+
+    with structlog.testing.capture_logs() as logs:
+        watching = asyncio.create_task(expiry.watch(settings))
+        async with asyncio.timeout(30):
+            while len(logs) < 3:  # noqa: ASYNC110 -- a log rings no bell
+                await asyncio.sleep(0.05)
+        watching.cancel()
+    assert {line["event"] for line in logs} == {"credentials.end"}
 
 
 async def test_files_that_hold_no_certificates_are_named(authority: Authority, tmp_path: Path):

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
 
-from qme.bus import topology
+from qme.bus import expiry, topology
 from qme.bus.port import Bus
 from qme.contracts.subjects import ADMIN_VERBS, VERBS
 from qme.errors import BusUnavailable
@@ -69,6 +69,7 @@ class Submitter:
         metrics_registry: CollectorRegistry | None = None,
     ) -> None:
         self._bus = bus
+        self._settings = settings
         #: it answers requests
         self.serves = False
         verbs = tuple(dict.fromkeys((*VERBS, *ADMIN_VERBS)))
@@ -128,6 +129,7 @@ class Submitter:
             self.janitor.run(),
             self.releasing.run(),
             self.trail.keep(),
+            expiry.watch(self._settings),
         )
         stopping = asyncio.create_task(stop.wait())
         tasks = {stopping, *(asyncio.create_task(loop) for loop in loops)}

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,12 @@ class Entry:
     since: str
     executor: str | None = None
     pool: str | None = None
+    #: when the server shall forget it; it does with the next `qme auth` that writes, and its reload
+    ends: str | None = None
+
+    def is_over(self, now: datetime) -> bool:
+        """Tell whether its time is over."""
+        return self.ends is not None and datetime.fromisoformat(self.ends) <= now
 
     @property
     def place(self) -> Place | None:
@@ -76,12 +82,24 @@ class Book:
         except (ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{path} can't be read: {error}") from error
 
-    def add(self, team: str, role: Role, name: str, place: tuple[str, str] | None = None) -> Path:
+    def add(
+        self,
+        team: str,
+        role: Role,
+        name: str,
+        place: tuple[str, str] | None = None,
+        *,
+        lasts: float | None = None,
+    ) -> Path:
         """Give an identity a key, beside those that it has, and give the file of its credentials.
 
-        `place` are a worker's executor and pool, by name. Raises InvalidRequest.
+        `place` are a worker's executor and pool, by name; `lasts` the seconds that the key is good for. Raises
+        InvalidRequest.
         """
-        entry = Entry(team, role.value, name, "", datetime.now(UTC).isoformat(timespec="seconds"))
+        now = datetime.now(UTC)
+        entry = Entry(team, role.value, name, "", now.isoformat(timespec="seconds"))
+        if lasts is not None:
+            entry = replace(entry, ends=(now + timedelta(seconds=lasts)).isoformat(timespec="seconds"))
         if place is not None:
             entry = replace(entry, executor=place[0], pool=place[1])
         with self._locked():
@@ -89,7 +107,7 @@ class Book:
             _check(entry, before)
             pair = keys.make()
             path = self.folder / CREDS / f"{_file_name(entry)}-{pair.public[-8:].lower()}.json"
-            keys.write(path, name, pair)
+            keys.write(path, name, pair, entry.ends)
             self._write((*before, replace(entry, key=pair.public)))
         return path
 
@@ -113,10 +131,21 @@ class Book:
             self._write(tuple(entry for entry in before if entry not in gone))
         return gone
 
+    def expire(self) -> list[Entry]:
+        """Take away the keys whose time is over, and give them."""
+        with self._locked():
+            before, now = self.entries(), datetime.now(UTC)
+            gone = [entry for entry in before if entry.is_over(now)]
+            if gone:
+                self._write(tuple(entry for entry in before if entry not in gone))
+        return gone
+
     def _write(self, entries: tuple[Entry, ...]) -> None:
         text = json.dumps({"version": 1, "entries": [asdict(entry) for entry in entries]}, indent=1)
         _replace(self.folder / BOOK, text + "\n")
-        _replace(self.include, configuration(_identities(entries)))
+        now = datetime.now(UTC)
+        good = tuple(entry for entry in entries if not entry.is_over(now))
+        _replace(self.include, configuration(_identities(good)))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

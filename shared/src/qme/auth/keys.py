@@ -30,8 +30,11 @@ def make() -> Pair:
     return Pair(bytes(nkeys.from_seed(bytearray(seed)).public_key).decode(), seed.decode())
 
 
-def write(path: Path, user: str, pair: Pair) -> None:
-    """Write a credentials file, for its owner's eyes only. Raises InvalidRequest where there is a file already."""
+def write(path: Path, user: str, pair: Pair, ends: str | None = None) -> None:
+    """Write a credentials file, for its owner's eyes only; `ends` tells when the key is taken away.
+
+    Raises InvalidRequest where there is a file already.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -39,7 +42,8 @@ def write(path: Path, user: str, pair: Pair) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o600)  # whatever the umask says
-            json.dump({"user": user, "seed": pair.seed}, file)
+            said = {"user": user, "seed": pair.seed}
+            json.dump(said if ends is None else {**said, "ends": ends}, file)
             file.write("\n")
     except BaseException:
         with suppress(OSError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
+from qme.bus import expiry
 from qme.cli.context import Context
 from qme.cli.parsing import Arguments, Parser
 from qme.cli.patience import full_disk
@@ -38,11 +40,22 @@ async def _bus(table: Table, context: Context) -> int:
         begin = time.perf_counter()
         async with context.client() as client:
             table.row("bus", "ok", f"connected as {client.user} in {_ms(begin)}")
+            ends = await _ends(context, table)
             beyond = await _beyond(client, table)
-            return LimitReached.exit_code if full else beyond
+            return LimitReached.exit_code if full else beyond or ends
     except QmeError as error:
         table.row("settings" if error.code == "settings" else "bus", "problem", error.message)
         return error.exit_code
+
+
+async def _ends(context: Context, table: Table) -> int:
+    """Tell when keys and certificates end; soon is a problem, as somebody has to act."""
+    code, now = 0, datetime.now(UTC)
+    for end in await expiry.ends(context.settings):
+        soon = end.within(context.settings.ends_warning, now)
+        table.row("ends", "problem" if soon else "ok", end.sentence(now))
+        code = QmeError.exit_code if soon else code
+    return code
 
 
 async def _executors(table: Table, context: Context) -> int:

@@ -92,6 +92,9 @@ class Settings:
     )
     nats_cert: Path | None = optional(PATH, "certificate of ours, for a NATS server that asks for one")
     nats_key: Path | None = optional(PATH, "the key of nats_cert; unset: in the same file")
+    ends_warning: float = option(
+        14 * 86_400.0, duration(), "so long before a key or certificate ends it is warned of"
+    )
     embedded: bool = option(True, BOOLEAN, "start a local stack when nats_url is unset")
     nats_server: Path | None = optional(
         PATH, "nats-server program of the embedded stack; unset: the packaged one"

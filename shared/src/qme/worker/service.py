@@ -12,6 +12,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from qme.bus import expiry
 from qme.bus.port import Bus
 from qme.contracts import subjects
 from qme.errors import InvalidRequest
@@ -146,10 +147,12 @@ async def work(
         metrics=metrics,
     )
     worker = Worker(context, users)
+    ends = asyncio.create_task(expiry.watch(settings))
     orders.ready = lambda: bus.connected and worker.at_work
     try:
         await _until(orders, worker, drain)
     finally:
+        ends.cancel()
         await worker.leave()
         spool.unlock()
 
