@@ -149,13 +149,15 @@ class Lab:
         made = TaskSpec(uuid=key.uuid, user=USER, argv=argv, **spec)
         await self.specs.create(str(key), made)
         record = advance(new_record(made, key, now()), Released(now())).record
-        await self.records.create(str(key), record, headers=event_headers(record, "submitter"))
-        await self.enqueue(key)
+        revision = await self.records.create(str(key), record, headers=event_headers(record, "submitter"))
+        await self.enqueue(key, told=Entry(str(key), record, revision))
         return key
 
-    async def enqueue(self, key: TaskKey, attempt: int = 1) -> None:
-        """Put the queue message, perhaps once more."""
+    async def enqueue(self, key: TaskKey, attempt: int = 1, *, told: Entry[TaskRecord] | None = None) -> None:
+        """Put the queue message, perhaps once more; `told`: with the record as it stood then."""
         message = QueueMessage(uuid=key.uuid, attempt=attempt)
+        if told is not None:
+            message = message.model_copy(update={"record": told.value, "revision": told.revision})
         await self.bus.append(subjects.queue_subject(key), message.model_dump_json().encode())
 
     async def change(self, key: TaskKey, event: Event) -> TaskRecord:
@@ -255,9 +257,9 @@ class Lab:
         made = TaskSpec(uuid=uuid, user=USER, argv=(line,), shell=True, **spec)  # noqa: S604 -- a field of the spec
         await self.specs.create(str(key), made)
         record = advance(new_record(made, key, now()), Released(now())).record
-        await self.records.create(str(key), record)
+        revision = await self.records.create(str(key), record)
         if queued:
-            await self.enqueue(key)
+            await self.enqueue(key, told=Entry(str(key), record, revision))
         return key
 
     # -- worker ------------------------------------------------------------------------------------------------------

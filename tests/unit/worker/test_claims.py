@@ -9,8 +9,8 @@ import pytest
 from tests.unit.worker.lab import FaultyBus, Lab, now, once, until
 
 from qme.contracts import subjects
-from qme.contracts.tasks import Outcome, TaskRecord
-from qme.errors import NotFound
+from qme.contracts.tasks import Outcome, Status, TaskRecord
+from qme.errors import BusUnavailable, NotFound
 from qme.lifecycle import Claimed
 from qme.worker.claim import refusal
 
@@ -44,6 +44,49 @@ async def test_replicas_that_lag(lab: Lab) -> None:
         lab.server.faults.replicas_lag = False  # this test's own reads are no worker's
         assert (await lab.ended(key)).outcome is Outcome.SUCCESS
     assert lab.starts(key) == 1
+
+
+async def test_a_message_tells_an_old_record(lab: Lab) -> None:
+    """What a message tells of its task starts nothing once the record says otherwise, and loses nothing of that."""
+    key = await lab.submit_marked("true")
+    told = await lab.entry(key)
+    await lab.cancel(key)
+    await lab.enqueue(key, told=told)
+    async with lab.worker():
+        await _drained(lab)
+    assert (await lab.entry(key)).value.outcome is Outcome.CANCELLED
+    assert lab.starts(key) == 0
+
+
+async def test_a_message_tells_no_other_tasks_record(lab: Lab) -> None:
+    """A message whose record is another task's is taken by its uuid: each of the two runs once, as itself."""
+    first, second = await lab.submit_marked("true"), await lab.submit_marked("true")
+    await lab.enqueue(first, told=await lab.entry(second))
+    async with lab.worker():
+        records = [await lab.ended(key) for key in (first, second)]
+        await _drained(lab)
+    assert [record.uuid for record in records] == [first.uuid, second.uuid]
+    assert [lab.starts(key) for key in (first, second)] == [1, 1]
+
+
+async def test_a_place_is_free_once_the_command_has_ended(lab: Lab) -> None:
+    """While a bus that takes no writes keeps one report waiting, the next command runs in its place."""
+    bus = FaultyBus(lab.server.connect("ann"))
+    async with lab.worker(bus=bus, slots=1):
+        first = await lab.submit_marked("sleep 0.3")
+        await lab.record(first, lambda record: record.status is Status.RUNNING)
+
+        def fault(subject: str) -> None:
+            if subject.endswith(first.uuid):
+                raise BusUnavailable("no answer")
+
+        bus.before = fault
+        second = await lab.submit_marked("true")
+        await lab.ended(second)
+        assert (await lab.entry(first)).value.status is Status.RUNNING
+        bus.before = lambda subject: None
+        assert (await lab.ended(first)).outcome is Outcome.SUCCESS
+    assert [lab.starts(key) for key in (first, second)] == [1, 1]
 
 
 async def test_two_workers_race(lab: Lab) -> None:

@@ -54,6 +54,7 @@ class ShellExecutor(Executor[ShellSettings]):
     def __init__(self, settings: ShellSettings) -> None:
         super().__init__(settings)
         self._login: dict[str, str] = {}
+        self._account = pwd.getpwuid(os.getuid()).pw_name
 
     def supply(self) -> Supply:
         """What this host has, as far as the settings don't say otherwise."""
@@ -74,7 +75,7 @@ class ShellExecutor(Executor[ShellSettings]):
         spec = task.spec
         await task.update(
             pwd=str(place.cwd),
-            user=pwd.getpwuid(os.getuid()).pw_name,
+            user=self._account,
             timestamp=task.record.data.get("timestamp") or datetime.now(UTC).isoformat(),
             cmd=spec.argv,
             command=task.record.command,

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qme.bus.kv import Corrupt, Removed
+from qme.bus.kv import Corrupt, Entry, Removed
 from qme.contracts.messages import Result, Results, Submission, SubmitRequest
 from qme.contracts.resources import unfit
 from qme.contracts.subjects import TaskKey, any_key, token
@@ -105,12 +105,13 @@ class Acceptor:
         open what happened.
         """
         spec = checks.spec_of(submission, user)
-        record = await self._stored(submission, spec)
+        entry = await self._stored(submission, spec)
         # From here on the task is accepted, and nothing that fails may say otherwise.
-        await asyncio.gather(self._publish(record), *([self._remember(record.uid, user)] if remember else []))
-        return record
+        also = [self._remember(entry.value.uid, user)] if remember else []
+        await asyncio.gather(self._publish(entry), *also)
+        return entry.value
 
-    async def _stored(self, submission: Submission, spec: TaskSpec) -> TaskRecord:
+    async def _stored(self, submission: Submission, spec: TaskSpec) -> Entry[TaskRecord]:
         try:
             await self.room.check()
             decision = await self._route(submission, spec)
@@ -157,7 +158,7 @@ class Acceptor:
             self.unroutable()
             raise
 
-    async def _existing(self, spec: TaskSpec) -> TaskRecord | None:
+    async def _existing(self, spec: TaskSpec) -> Entry[TaskRecord] | None:
         """Finish what an earlier submission of this uuid has begun; None where there is nothing."""
         entry = await self.buckets.specs.look(any_key(spec.uuid), leader=True)
         if entry is None:
@@ -172,7 +173,7 @@ class Acceptor:
         self.repeated()
         return await self._record(entry.value, TaskKey.parse(entry.key))
 
-    async def _record(self, spec: TaskSpec, key: TaskKey) -> TaskRecord:
+    async def _record(self, spec: TaskSpec, key: TaskKey) -> Entry[TaskRecord]:
         record = self._fresh(spec, key)
         headers = event_headers(record, spec.user) | step_headers(None, record)
         try:
@@ -188,7 +189,7 @@ class Acceptor:
             record, revision = entry.value, entry.revision
         self._parents.exists(spec.uuid)
         self.accepted(revision, record)
-        return record
+        return Entry(str(key), record, revision)
 
     def _note(self, record: TaskRecord) -> str | None:
         """Tell who submits that nobody takes the task just now."""
@@ -208,12 +209,13 @@ class Acceptor:
         record = new_record(spec, key, now)
         return record if record.waiting_for else advance(record, Released(now)).record
 
-    async def _publish(self, record: TaskRecord) -> None:
+    async def _publish(self, entry: Entry[TaskRecord]) -> None:
+        record = entry.value
         if not record.due:
             return
         try:
             # A repeated one is a duplicate for the bus; one too many, long after, is dropped by its worker.
-            await self.buckets.enqueue(record.key, record.attempt)
+            await self.buckets.enqueue(record.key, record.attempt, entry=entry)
         except QmeError as error:
             log.warning("submit.message_left_to_janitor", task=record.uid, error=error.message)
 

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from qme.bus.kv import Bucket
+from qme.bus.kv import Bucket, Entry
 from qme.bus.port import Ack, Bus
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import LastTask, QueueMessage, TaskRecord, TaskSpec
+
+#: bytes of a queue message from which on its record is left out
+LONGEST_MESSAGE = 4096
 
 Clock = Callable[[], datetime]
 
@@ -35,16 +38,23 @@ class Buckets:
         self.records = Bucket(self.bus, subjects.BUCKET_TASKS, TaskRecord)
         self.last = Bucket(self.bus, subjects.BUCKET_USERS, LastTask)
 
-    async def enqueue(self, key: TaskKey, attempt: int, *, repair: bool = False) -> Ack:
-        """Publish the queue message of an attempt.
+    async def enqueue(
+        self, key: TaskKey, attempt: int, *, entry: Entry[TaskRecord] | None = None, repair: bool = False
+    ) -> Ack:
+        """Publish the queue message of an attempt, with its record where `entry` gives it.
 
         A repeated call within two minutes is a duplicate and stores nothing; a `repair` always stores. A message too
         many is harmless: only the claim in the record starts a command.
         """
-        message = QueueMessage(uuid=key.uuid, attempt=attempt)
+        short = QueueMessage(uuid=key.uuid, attempt=attempt)
+        data = short.model_dump_json(exclude_defaults=True).encode()
+        if entry is not None:
+            whole = short.model_copy(update={"record": entry.value, "revision": entry.revision})
+            told = whole.model_dump_json().encode()
+            data = told if len(told) <= LONGEST_MESSAGE else data
         return await self.bus.append(
             subjects.queue_subject(key),
-            message.model_dump_json().encode(),
+            data,
             message_id=None if repair else subjects.message_id(key.uuid, attempt),
         )
 

@@ -218,21 +218,24 @@ class Changes:
             except IllegalTransition as refusal:
                 raise InvalidRequest(refusal.message) from None
             try:
+                revision_now = entry.revision
                 if not done.unchanged:
                     headers = event_headers(done.record, by) | step_headers(entry.value, done.record)
-                    await self.buckets.records.update(str(key), done.record, entry.revision, headers=headers)
+                    revision_now = await self.buckets.records.update(
+                        str(key), done.record, entry.revision, headers=headers
+                    )
             except Conflict:
                 continue
-            return done, await self._follow_up(done)
+            return done, await self._follow_up(done, Entry(str(key), done.record, revision_now))
         raise Conflict(f"{key.taskid} keeps changing; ask again")
 
-    async def _follow_up(self, done: Transition) -> str:
+    async def _follow_up(self, done: Transition, entry: Entry[TaskRecord]) -> str:
         notes = []
         for effect in done.effects:
             try:
                 match effect:
                     case Enqueue():
-                        ack = await self.buckets.enqueue(effect.key, effect.attempt)
+                        ack = await self.buckets.enqueue(effect.key, effect.attempt, entry=entry)
                         if ack.duplicate:
                             log.error("changes.new_attempt_taken_for_old", task=effect.key.taskid)
                     case Dequeue():

@@ -221,7 +221,7 @@ class Janitor:
             waited = (now - todo.since).total_seconds()
             self._open[text] = _Open(now.timestamp() + pause(waited, self._grace), todo.since.timestamp())
             if not queued:
-                await self._buckets.enqueue(key, entry.value.attempt, repair=True)
+                await self._buckets.enqueue(key, entry.value.attempt, entry=entry, repair=True)
                 self._metrics.republished.inc()
                 log.warning("janitor.message_published_again", task=key.taskid, waited=round(waited, 1))
         elif isinstance(todo, Apply):

@@ -1,7 +1,8 @@
-"""Takes messages from a durable consumer: one pull request at a time, each with an inbox of its own.
+"""Takes messages from a durable consumer: one pull request at a time, the next one in the same inbox.
 
 nats-py's own fetch waits out its whole timeout when a server dies under it. Here idle heartbeats and the
-connection's own news tell that a pull is dead, and dropping its inbox makes sure that it delivers nothing more.
+connection's own news tell that a pull is dead, and dropping the inbox makes sure that it delivers nothing more. A pull
+that delivered all that it was asked for leaves nothing behind, so its inbox serves the next one.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import count
 from types import TracebackType
 
 from nats.aio.msg import Msg
 
 from qme.bus.jetstream_link import Link
-from qme.bus.jetstream_parts import Unanswered
+from qme.bus.jetstream_parts import Subscription, Unanswered
 from qme.bus.jetstream_read import own_headers
 from qme.bus.port import Delivery, Message
 from qme.errors import BusUnavailable, QmeError
@@ -87,6 +89,9 @@ class Pull:
         self._error: QmeError | None = None
         self._left = 0  # messages that the pull under way may still deliver
         self._status: str | None = None  # what the server ended it with
+        self._inbox: tuple[str, Subscription] | None = None
+        self._reply = ""  # where the pull under way is answered
+        self._numbers = count(1)
         self._heard = False
 
     async def __aenter__(self) -> Pull:
@@ -118,24 +123,31 @@ class Pull:
 
     async def _run(self) -> None:
         with self._link.refusals.of("publish", (self._subject,), self._problem):
-            while self._error is None:
-                want = self._credit() - len(self._ready)
-                if want <= 0:
-                    await _wait(self._more, ASK_AGAIN)
-                    self._more.clear()
-                    continue
-                try:
-                    await self._pull(want)
-                except (Unanswered, BusUnavailable) as error:
-                    _log.debug("a pull failed: %s", error)
-                    await asyncio.sleep(REFUSED)
-                except QmeError as error:
-                    self._fail(error)
+            try:
+                await self._keep_pulling()
+            finally:
+                await self._drop_inbox()
+
+    async def _keep_pulling(self) -> None:
+        while self._error is None:
+            want = self._credit() - len(self._ready)
+            if want <= 0:
+                await _wait(self._more, ASK_AGAIN)
+                self._more.clear()
+                continue
+            try:
+                await self._pull(want)
+            except (Unanswered, BusUnavailable) as error:
+                _log.debug("a pull failed: %s", error)
+                await asyncio.sleep(REFUSED)
+            except QmeError as error:
+                self._fail(error)
 
     async def _pull(self, want: int) -> None:
         await self._link.ready()
-        inbox = self._link.inbox()
-        subscription = await self._link.subscribe(inbox, self._received, problem=self._problem)
+        if self._inbox is None:
+            name = self._link.inbox()
+            self._inbox = name, await self._link.subscribe(f"{name}.*", self._received, problem=self._problem)
         try:
             self._begin(want)
             question = {
@@ -143,7 +155,7 @@ class Pull:
                 "expires": int(EXPIRES * 1e9),
                 "idle_heartbeat": int(HEARTBEAT * 1e9),
             }
-            await self._link.publish(self._subject, json.dumps(question).encode(), inbox)
+            await self._link.publish(self._subject, json.dumps(question).encode(), self._reply)
             missed = 0
             # Counted, not timed: after a pause of this process the signs of life are there, but not read yet.
             while self._left > 0 and self._status is None and self._error is None and missed < 2:
@@ -152,13 +164,21 @@ class Pull:
                 stirred = await _wait(self._stir, HEARTBEAT * 1.2)
                 missed = 0 if self._heard or stirred else missed + 1
         finally:
-            # What is on its way is still taken, to be given back, or it would be missing until its ack_wait ends.
-            await self._link.unsubscribe(subscription, drain=self._left > 0)
+            if self._left > 0 or self._status is not None:
+                await self._drop_inbox()
         if self._status not in (None, "408"):  # 404, 409, 503: there is no such consumer (yet), or it moves
             await asyncio.sleep(REFUSED)
 
+    async def _drop_inbox(self) -> None:
+        if self._inbox is not None:
+            # What is on its way is still taken, to be given back, or it would be missing until its ack_wait ends.
+            (_, subscription), self._inbox = self._inbox, None
+            await self._link.unsubscribe(subscription, drain=self._left > 0)
+
     def _begin(self, want: int) -> None:
+        assert self._inbox is not None  # noqa: S101 -- for the type checker
         self._left, self._status = want, None
+        self._reply = f"{self._inbox[0]}.{next(self._numbers)}"
 
     async def _received(self, message: Msg) -> None:
         self._heard = True
@@ -167,7 +187,7 @@ class Pull:
             self._left -= 1
             self._ready.append(JetStreamDelivery(self._link, message))
             self._news.set()
-        elif headers.get("Status") != "100":
+        elif message.subject == self._reply and headers.get("Status") != "100":
             self._status = headers.get("Status", "503")
             _log.debug("a pull ended: %s %s", self._status, headers.get("Description", ""))
         self._stir.set()

@@ -247,10 +247,12 @@ class TaskRecord(_Stored):
 
 
 class QueueMessage(_Stored):
-    """What a worker pulls: everything else is read from the record."""
+    """What a worker pulls. The record as it was released saves reading it: a claim at its revision proves it true."""
 
     uuid: str
     attempt: int
+    record: TaskRecord | None = None
+    revision: int = 0
 
 
 class LastTask(_Stored):

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from qme.executor.keeper import proc
@@ -48,6 +49,7 @@ class Identity:
     boot_id: str
 
 
+@cache
 def boot_id() -> str:
     """Give the id of this boot of the machine."""
     return proc.boot_id()

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -236,13 +236,18 @@ class Option(NamedTuple):
     optional: bool
 
 
-def options(cls: type[Any]) -> dict[str, Option]:
+def options(cls: type[Any]) -> Mapping[str, Option]:
     """List a settings class's options by key, in the order they are declared.
 
     Raises TypeError for a field without a default, or of a type that has no kind.
     """
-    hints = get_type_hints(cls)
-    return {entry.name: _option(cls, entry, hints[entry.name]) for entry in fields(cls)}
+    if cls not in _tables:  # classes don't change, and a worker asks for each task
+        hints = get_type_hints(cls)
+        _tables[cls] = {entry.name: _option(cls, entry, hints[entry.name]) for entry in fields(cls)}
+    return _tables[cls]
+
+
+_tables: dict[type[Any], Mapping[str, Option]] = {}
 
 
 def _option(cls: type[Any], entry: Field[Any], hint: Any) -> Option:

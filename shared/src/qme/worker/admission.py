@@ -59,6 +59,20 @@ class Admission:
         """What this worker has in all; None: slots only."""
         return self._packing.capacity
 
+    @property
+    def asking(self) -> bool:
+        """Something that runs asks for more than a slot."""
+        return self._packing.asking
+
+    @property
+    def has_slot(self) -> bool:
+        """One that asks for no more than a slot could be let in."""
+        return self._packing.has_slot
+
+    def has(self, which: Which) -> bool:
+        """Tell whether an attempt was given something."""
+        return self._packing.granted(which) is not None
+
     def credit(self, room: int, undecided: int) -> int:
         """Say how many messages to ask for, given the free slots and the messages not judged yet.
 

@@ -68,7 +68,9 @@ class Attempt:
         self._fresh = fresh
         folder = context.spool.attempt(spec.uuid, number)
         settings = context.settings
-        self._command = Command(context.keeper, folder, settings.lease, read_at + settings.lease / 2)
+        self._command = Command(
+            context.keeper, folder, settings.lease, read_at + settings.lease / 2, fresh=fresh
+        )
         self._progress = Progress(number, entry.value.data if self._is_current else {}, self._write)
         self._output: Output | None = None
         self._cancelling: asyncio.Task[None] | None = None
@@ -218,6 +220,7 @@ class Attempt:
                     )
                 progress.cancel()
                 cancel = self._entry.value.cancel if self.cancelled else None
+                self.context.finished(self.which)
                 event = judge(self.number, result, self._command.exit, cancel, self._progress.data, now())
                 await report(
                     self.context, self._entry, event, self._command.folder, self._output, self._since

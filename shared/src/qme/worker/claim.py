@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
+from qme.bus.kv import Entry
 from qme.bus.port import Delivery
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, QueueMessage, TaskRecord, TaskSpec
 from qme.errors import BusUnavailable, Conflict, InvalidRequest, NotFound, QmeError, RecordCorrupt
-from qme.lifecycle import Ended, Started, advance
+from qme.lifecycle import Claimed, Ended, Started, advance
 from qme.observe.logging import get_logger
 from qme.worker.admission import NoRoom, TooBig
 from qme.worker.attempt import Attempt
@@ -38,6 +39,10 @@ class Dropped:
     """The message has nothing to start; why, for the log."""
 
     why: str
+
+
+class NotNow(QmeError):
+    """What the bus shows may be older than what other workers know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ async def take(context: Context, delivery: Delivery) -> Attempt | None:
     context.held[which] = attempt = None
     spec = asyncio.create_task(context.records.spec(key))
     try:
-        found = await _claim(context, key, message.attempt, delivery)
+        found = await _claim(context, key, message, delivery)
         await _answer(delivery.ack())
         if isinstance(found, Dropped):
             log.info("queue.dropped", task=message.uuid, attempt=message.attempt, why=found.why)
@@ -90,7 +95,7 @@ async def take(context: Context, delivery: Delivery) -> Attempt | None:
             attempt = context.held[which] = await hold(context, message.attempt, found, spec)
     except RecordCorrupt as error:
         await _unusable(delivery, error)
-    except (BusUnavailable, NotFound) as error:
+    except (BusUnavailable, NotFound, NotNow) as error:
         log.warning("queue.wait", task=message.uuid, problem=error.message)
         await _answer(delivery.nak(AGAIN))
     except NoRoom as error:
@@ -166,6 +171,10 @@ async def _admit(context: Context, entry: RecordEntry, number: int, delivery: De
             return seen is None or refusal(seen.value, number) is None
         return True
 
+    if not context.admission.asking:
+        await context.ahead.turn(lambda: context.admission.has_slot)
+        if not is_open():
+            raise NoRoom("nothing new is taken")
     try:
         return await context.admission.enter(which, asked, still=is_due, is_open=is_open)
     except TooBig:
@@ -173,11 +182,12 @@ async def _admit(context: Context, entry: RecordEntry, number: int, delivery: De
         raise NoRoom("it asks for more than this worker has", delay) from None
 
 
-async def _claim(context: Context, key: TaskKey, number: int, delivery: Delivery) -> Ours | Dropped:
-    read_at = uptime()
-    entry = await context.records.read(key)
+async def _claim(context: Context, key: TaskKey, message: QueueMessage, delivery: Delivery) -> Ours | Dropped:
+    number, pause, read_at = message.attempt, FIRST_PAUSE, uptime()
     claim = context.records.claim(number)
-    pause = FIRST_PAUSE
+    entry = _as_released(key, message)
+    if entry is None:
+        entry = await context.records.read(key)
     while entry is not None:
         record = entry.value
         if record.claim is not None and record.claim.worker == context.worker and record.attempt == number:
@@ -186,22 +196,33 @@ async def _claim(context: Context, key: TaskKey, number: int, delivery: Delivery
             return Ours(entry, read_at, fresh=record.claim.nonce == claim.nonce)
         if why := refusal(record, number):
             return Dropped(why)
-        if await _admit(context, entry, number, delivery):
-            entry, read_at = await context.records.read_surely(key)
-            continue
-        claim = replace(claim, gpus=context.admission.granted((key.uuid, number)).gpus)
-        for event in (claim, Started(number, now(), context.executor.begins)):
-            record = advance(record, event).record
-        if context.settling:  # since this was begun: another worker may have claimed it, and say so now
-            raise BusUnavailable("the bus has just come back")
-        try:
+        if not await _admit(context, entry, number, delivery):
             read_at = uptime()
-            return Ours(await context.records.write(key, entry, record), read_at, fresh=True)
-        except Conflict:
-            context.metrics.write_conflicts.inc()
-        except BusUnavailable as error:
-            log.warning("claim.wait", task=key.uuid, problem=error.message, seconds=pause)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            try:
+                return Ours(await _write(context, key, entry, claim), read_at, fresh=True)
+            except Conflict:
+                context.metrics.write_conflicts.inc()
+            except BusUnavailable as error:
+                log.warning("claim.wait", task=key.uuid, problem=error.message, seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
         entry, read_at = await context.records.read_surely(key)
     return Dropped("its record is gone")
+
+
+def _as_released(key: TaskKey, message: QueueMessage) -> RecordEntry | None:
+    """Take the record from the message: a claim at its revision proves it true. What drops anything is read."""
+    record = message.record
+    if record is None or message.revision < 1 or record.key != key or refusal(record, message.attempt):
+        return None
+    return Entry(str(key), record, message.revision)
+
+
+async def _write(context: Context, key: TaskKey, entry: RecordEntry, claim: Claimed) -> RecordEntry:
+    record = entry.value
+    claim = replace(claim, gpus=context.admission.granted((key.uuid, claim.attempt)).gpus)
+    for event in (claim, Started(claim.attempt, now(), context.executor.begins)):
+        record = advance(record, event).record
+    if context.settling:  # since this was begun: another worker may have claimed it, and say so now
+        raise NotNow("the bus has just come back")
+    return await context.records.write(key, entry, record)

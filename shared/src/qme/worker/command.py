@@ -51,7 +51,10 @@ class Launch:
 class Command:
     """The command of one attempt, whoever started it: this worker process or one before it."""
 
-    def __init__(self, keeper: Keeper, folder: AttemptDir, lease: float, fresh_until: float) -> None:
+    def __init__(
+        self, keeper: Keeper, folder: AttemptDir, lease: float, fresh_until: float, *, fresh: bool
+    ) -> None:
+        """Name it. `fresh`: it was claimed just now, so nobody can have started it yet."""
         self.folder = folder
         #: how it ended, once that is known
         self.exit: Exit | None = None
@@ -61,17 +64,22 @@ class Command:
         #: second of CLOCK_BOOTTIME up to which the record that we read last is believed
         self._fresh_until = fresh_until
         self._starting = asyncio.Lock()
+        #: None: only the spool knows; a token may still be taken back by its maker
+        self._is_started: bool | None = False if fresh else None
+        self._pid: int | None = None
 
     @property
     def started(self) -> bool:
         """Its start token exists."""
-        return self.folder.start.exists()
+        return self.folder.start.exists() if self._is_started is None else self._is_started
 
     @property
     def pid(self) -> int | None:
         """Its first process, where that was noted."""
-        token = self.folder.read_token()
-        return token.pid if token else None
+        if self._pid is None:
+            token = self.folder.read_token()
+            self._pid = token.pid if token else None
+        return self._pid
 
     async def start(self, launch: Launch, record: TaskRecord, allow: Callable[[], Awaitable[None]]) -> bool:
         """Start it, unless it ever was; True if this call did.
@@ -86,6 +94,7 @@ class Command:
 
         async def ask() -> Started | AlreadyStarted | Expired:
             await allow()
+            self._is_started = None
             return await self._keeper.start(
                 *self._which,
                 launch.argv,
@@ -100,6 +109,8 @@ class Command:
             while not self.started:
                 answer = await _patiently("start", ask)
                 if not isinstance(answer, Expired):
+                    self._is_started = True
+                    self._pid = answer.pid if isinstance(answer, Started) else None
                     return isinstance(answer, Started)
         return False
 

@@ -15,6 +15,7 @@ from qme.executor.spool import Spool
 from qme.observe.metrics import WorkerMetrics
 from qme.settings import Settings
 from qme.worker.admission import Admission
+from qme.worker.ahead import Ahead
 from qme.worker.logs import LogShipper
 from qme.worker.memory import MemoryWatch
 from qme.worker.packing import Packing
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 #: an attempt of a task: uuid and number
 Which = tuple[str, int]
+
+#: attempts that have ended and are not reported yet, beyond which nothing new is taken: the bus is slow or away
+REPORTING = 64
 
 
 @dataclass
@@ -58,10 +62,14 @@ class Context:
     memory: MemoryWatch = field(default_factory=MemoryWatch)
     room: Room = field(init=False)
     admission: Admission = field(init=False)
+    ahead: Ahead = field(init=False)
+    #: what is held although its command has ended: its report is on its way
+    reporting: set[Which] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.room = Room(self.spool.path)
         self.admission = Admission(Packing(self.slots, self.executor.supply()), self.more.set)
+        self.ahead = Ahead(self.slots)
 
     @property
     def slots(self) -> int:
@@ -81,18 +89,38 @@ class Context:
         """Told to drain, and nothing is held any more."""
         return self.pause is not None and self.pause.drain and not self.held and not self.arriving
 
+    @property
+    def busy(self) -> int:
+        """Tasks that run, or are about to."""
+        return len(self.held) - len(self.reporting)
+
     def credit(self) -> int:
-        """Tasks that can be taken on now. What was adopted may be more than there are slots."""
-        if self.paused or self.settling:
+        """Messages that can be taken in now. What was adopted may be more than there are slots."""
+        if self.paused or self.settling or len(self.reporting) >= self.slots + REPORTING:
             return 0
-        room = max(0, self.slots - len(self.held) - self.arriving)
-        undecided = self.arriving + len(self.held) - len(self.admission)
+        ahead = 0 if self.admission.asking else self.ahead.count
+        room = max(0, self.slots + ahead - self.busy - self.arriving)
+        undecided = self.arriving + self.busy - len(self.admission)
         return self.admission.credit(room, undecided)
+
+    def finished(self, which: Which) -> None:
+        """Let others have what an attempt had been given whose command has ended: its report needs none of it."""
+        if which in self.held:
+            self.reporting.add(which)
+            self._free(which)
 
     def let_go(self, which: Which) -> None:
         """Hold an attempt no more; what it had been given is free."""
         self.held.pop(which, None)
+        self.reporting.discard(which)
+        self._free(which)
+
+    def _free(self, which: Which) -> None:
+        had_slot = self.admission.has(which)
         self.admission.leave(which)
+        if had_slot:
+            self.ahead.ended()
+        self.metrics.active.set(self.busy)
 
     def key(self, uuid: str) -> TaskKey:
         """Where a task of this worker lives."""

@@ -87,6 +87,8 @@ def _whole_characters(data: bytes) -> bytes:
 
 
 def _read(path: Path, start: int, length: int) -> bytes:
+    if not length:
+        return b""
     try:
         with path.open("rb") as file:
             file.seek(start)

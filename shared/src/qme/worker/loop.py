@@ -192,7 +192,7 @@ class Worker:
 
     async def _perform(self, attempt: Attempt) -> None:
         context = self._context
-        context.metrics.active.set(len(context.held))
+        context.metrics.active.set(context.busy)
         try:
             await context.admission.wait(attempt.which, attempt.spec.resources)
             await attempt.perform()
@@ -201,7 +201,6 @@ class Worker:
             log.exception("attempt.broken", task=attempt.record.uid, attempt=attempt.number)
         finally:
             context.let_go(attempt.which)
-            context.metrics.active.set(len(context.held))
             self._tell_freed()
 
     def _tell_freed(self) -> None:

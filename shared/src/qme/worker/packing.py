@@ -52,6 +52,11 @@ class Packing(Generic[WhoT]):
         return bool(self._line) or any(grant.asked.exclusive for grant in self._grants.values())
 
     @property
+    def has_slot(self) -> bool:
+        """Somebody who asks for no more than a slot could be given one."""
+        return not self.closed and len(self._grants) < self._slots
+
+    @property
     def asking(self) -> bool:
         """Something that was given counts for more than its slot: the next one may not fit."""
         return any(grant.asked != NOTHING for grant in self._grants.values())

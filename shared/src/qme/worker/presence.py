@@ -79,7 +79,7 @@ class Presence:
             pid=os.getpid(),
             version=self._context.executor.version,
             slots=self._context.slots,
-            active=len(self._context.held),
+            active=self._context.busy,
             started=self._started,
             at=now(),
             interval=interval,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from qme.contracts.subjects import token
@@ -33,8 +35,8 @@ def own_folder(settings: Settings, worker: str, uuid: str, attempt: int) -> Path
 
 def mark_reported(folder: AttemptDir) -> None:
     """Remember that an attempt needs no more care. Nothing where it has no folder. Safe to repeat."""
-    if folder.path.is_dir():
-        (folder.path / _REPORTED).touch(mode=0o600)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.close(os.open(folder.path / _REPORTED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def is_reported(folder: AttemptDir) -> bool:
