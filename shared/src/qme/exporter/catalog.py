@@ -52,6 +52,7 @@ OLDEST = Metric(
 )
 WORKERS = Metric("qme_workers", "gauge", "Workers alive", PLACE)
 PAUSED = Metric("qme_workers_paused", "gauge", "Workers alive that take nothing new", PLACE)
+HELD_BACK = Metric("qme_executor_paused", "gauge", "Pools that an operator has paused or drains", PLACE)
 SLOTS = Metric("qme_slots", "gauge", "Tasks that its workers run at a time", PLACE)
 SLOTS_USED = Metric("qme_slots_used", "gauge", "Tasks that its workers hold now", PLACE)
 SPOOL = Metric("qme_spool_bytes", "gauge", "The spool of the worker whose spool is fullest", PLACE)
@@ -80,7 +81,7 @@ SAVED = Metric("qme_exporter_saved_timestamp_seconds", "gauge", "When totals wer
 REPEATED = Metric("qme_exporter_repeated", "counter", "Events met that were counted before")
 #: how things stand; left out where the exporter can't see
 STANDING = (
-    TASKS, OLDEST, WORKERS, PAUSED, SLOTS, SLOTS_USED, SPOOL, SPOOL_MAX, SPOOL_FREE, STREAM, STREAM_MAX,
+    TASKS, OLDEST, WORKERS, PAUSED, HELD_BACK, SLOTS, SLOTS_USED, SPOOL, SPOOL_MAX, SPOOL_FREE, STREAM, STREAM_MAX,
     STREAM_MESSAGES, JANITOR, SUBMITTER, ANSWER, BEHIND,
 )  # fmt: skip
 OWN = (CONNECTED, LOOKED, SAVED, REPEATED)

@@ -139,8 +139,12 @@ class Counting:
             raise RecordCorrupt(seen.problem)
         revision = seen.revision if seen is not None else 0
         if revision != self._revision or not self.saved_at:
+            try:
+                found = Totals(seen.value if isinstance(seen, Entry) else None)
+            except ValueError as error:
+                raise RecordCorrupt(f"{subjects.TOTALS_KEY} can't be read: {error}") from error
             self._revision = revision
-            self._show(Totals(seen.value if isinstance(seen, Entry) else None))
+            self._show(found)
 
     def _show(self, totals: Totals) -> None:
         self.totals = totals

@@ -112,6 +112,8 @@ def _of_workers(executors: Sequence[Known], label: Callable[[str, str], Labels])
     def summed(metric: Metric, number: Callable[[Heartbeat], float]) -> Family:
         return _gauge(metric, ((labels, sum(map(number, beats))) for labels, beats in workers.items()))
 
+    paused = ((labels, sum(one.pause is not None for one in found)) for labels, found in together.items())
+    yield _gauge(catalog.HELD_BACK, paused)
     yield summed(catalog.WORKERS, lambda _: 1)
     yield summed(catalog.PAUSED, lambda beat: beat.paused is not None)
     yield summed(catalog.SLOTS, lambda beat: beat.slots)
