@@ -66,7 +66,7 @@ class Dashboard:
         address = until(lambda: re.search(r"is at (http://\S+)/(\?token=(\S+))?\n", "".join(self.said)))
         assert address is not None
         self.url, self.token = address[1], address[3] or ""
-        until(lambda: self.get("/healthz").status == 200)
+        until(lambda: self.get("/readyz").status == 200)
         return self
 
     def _read(self) -> None:

@@ -140,4 +140,4 @@ def test_it_heals_after_the_bus_was_killed(stack: Stack, queue: Queue, dashboard
     os.kill(server.pid, signal.SIGKILL)
     uid = queue.run("echo after").taskid
     dashboard.shows(uid, outcome="success")
-    until(lambda: dashboard.get("/healthz").status == 200)
+    until(lambda: dashboard.get("/readyz").status == 200)

@@ -22,14 +22,14 @@ def test_another_stack_in_the_old_ones_place_is_found_and_none_is_started(tmp_pa
     try:
         dashboard.shows(old, outcome="success")
         stack.ok("down")
-        until(lambda: dashboard.get("/healthz").status == 503)
+        until(lambda: dashboard.get("/readyz").status == 503)
         assert stack.qme("status").returncode == 5
         assert [task["uid"] for task in dashboard.tasks()] == [old]
         shutil.rmtree(tmp_path / "local")
         new = stack.ok("submit", "--wait", "echo", "after").strip()
         dashboard.shows(new, outcome="success")
         until(lambda: [task["uid"] for task in dashboard.tasks()] == [new])
-        until(lambda: dashboard.get("/healthz").status == 200)
+        until(lambda: dashboard.get("/readyz").status == 200)
     finally:
         dashboard.close()
         stack.qme("down", "--cancel")

@@ -96,13 +96,26 @@ def test_no_route_is_open_but_health(site: Site) -> None:
         "/static/x",
     ]
     found = {path: site.ask(path, known=False).status for path in paths}
-    assert found.pop("/healthz") == 503
+    assert (found.pop("/healthz"), found.pop("/readyz")) == (503, 503)
     assert set(found.values()) == {403}
 
 
-def test_health_tells_nothing_else(site: Site) -> None:
-    """Not ok while the tasks have not been read."""
-    assert site.ask("/healthz", known=False).body == b"not ok\n"
+def test_health_tells_nothing_else(site: Site, hub: Hub) -> None:
+    """Not ready while the tasks have not been read; well all the same, once it tries."""
+    assert site.ask("/readyz", known=False).body == b"not ok\n"
+    hub.start()
+    assert site.ask("/healthz", known=False).body == b"ok\n"
+    assert site.ask("/readyz", known=False).body == b"not ok\n"
+    hub.close()
+
+
+def test_prometheus_reads_with_its_own_token(site: Site) -> None:
+    """It shows the token of the setting metrics_token, which opens /metrics and nothing else."""
+    site.app = Guard(site.app._app, site.rules, "a token of Prometheus's own")
+    own = "Bearer a token of Prometheus's own"
+    assert b"qme_dashboard_up 0.0" in site.ask("/metrics", known=False, authorization=own).body
+    assert site.ask("/api/tasks", known=False, authorization=own).status == 403
+    assert site.ask("/metrics", known=False, authorization="Bearer wrong").status == 403
 
 
 def test_answers_tell_browsers_what_they_may_do(site: Site) -> None:

@@ -21,7 +21,7 @@ from qme.contracts.output import STREAMS
 from qme.errors import BusUnavailable, InvalidRequest, NotFound, NotPermitted, QmeError
 from qme_dashboard import asking, deeds, gauges
 from qme_dashboard.deeds import Person
-from qme_dashboard.guard import OPEN, PERSON
+from qme_dashboard.guard import METRICS, OPEN, PERSON
 from qme_dashboard.hub import Hub
 from qme_dashboard.openapi import document
 from qme_dashboard.words import path_of
@@ -29,6 +29,10 @@ from qme_dashboard.words import path_of
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _STATUS = {NotFound: 404, NotPermitted: 403, InvalidRequest: 400, BusUnavailable: 503}
+
+
+def _ok(holds: bool) -> Response:
+    return PlainTextResponse("ok\n" if holds else "not ok\n", 200 if holds else 503)
 
 
 class Api:
@@ -41,8 +45,9 @@ class Api:
     def routes(self) -> list[Route]:
         """List what is served."""
         return [
-            Route(OPEN, self.healthz),
-            Route("/metrics", self.metrics),
+            Route(OPEN[0], self.healthz),
+            Route(OPEN[1], self.readyz),
+            Route(METRICS, self.metrics),
             Route("/api/openapi.json", self.openapi),
             Route("/api/tasks", _guarded(self.tasks)),
             Route("/api/tasks/executor/{name}", _guarded(self.tasks_of)),
@@ -58,9 +63,12 @@ class Api:
 
     # -- about itself ------------------------------------------------------------------------------------------------
     async def healthz(self, _: Request) -> Response:
-        """Say ok or not ok."""
-        ok = self._hub.ready
-        return PlainTextResponse("ok\n" if ok else "not ok\n", 200 if ok else 503)
+        """Say whether it works, or will by itself once the bus is back."""
+        return _ok(self._hub.alive)
+
+    async def readyz(self, _: Request) -> Response:
+        """Say whether what it shows is true now."""
+        return _ok(self._hub.ready)
 
     async def metrics(self, _: Request) -> Response:
         """Give what Prometheus reads."""

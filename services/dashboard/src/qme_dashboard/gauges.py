@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 
 from prometheus_client import CONTENT_TYPE_LATEST as MEDIA_TYPE
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Info, generate_latest
 
+import qme
 from qme_dashboard import queries
 from qme_dashboard.hub import Hub
 
@@ -18,7 +19,15 @@ __all__ = ["MEDIA_TYPE", "page"]
 
 def page(hub: Hub) -> bytes:
     """Give the page as it stands now."""
+    return generate_latest(families(hub))
+
+
+def families(hub: Hub) -> CollectorRegistry:
+    """Give the gauges as they stand now."""
     registry = CollectorRegistry()
+    Info("qme_build", "Version of a service", registry=registry).info(
+        {"version": qme.__version__, "service": "dashboard"}
+    )
     up = Gauge("qme_dashboard_up", "The copy of the records is whole and the bus is there", registry=registry)
     up.set(hub.ready)
     if hub.store.loaded:
@@ -32,4 +41,4 @@ def page(hub: Hub) -> bytes:
         oldest.set(max(time.time() - min(begun), 0.0) if begun else 0.0)
     workers = Gauge("qme_dashboard_workers", "Workers alive", registry=registry)
     workers.set(sum(len(known.workers) for known in hub.executors))
-    return generate_latest(registry)
+    return registry

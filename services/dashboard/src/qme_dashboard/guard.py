@@ -6,6 +6,7 @@ may do with them. Who somebody is travels inwards in a header of ours, which nob
 
 from __future__ import annotations
 
+import hmac
 import os
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -17,8 +18,10 @@ from qme_dashboard.access import Allowed, Asked, Refused, Rules, judge
 
 #: names the person, percent-encoded, to what lies behind
 PERSON = "x-qme-person"
-#: answered to anybody: it says ok or not ok
-OPEN = "/healthz"
+#: answered to anybody: they say ok or not ok
+OPEN = ("/healthz", "/readyz")
+#: answered to whoever shows the token of the setting metrics_token, too
+METRICS = "/metrics"
 #: scripts of pages come from here and nowhere else, and nothing that a task wrote can make a browser ask another host
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' blob:; style-src 'self' 'unsafe-inline';"
@@ -38,16 +41,17 @@ _CHALLENGE = {"www-authenticate": 'Basic realm="qme", charset="UTF-8"'}
 class Guard:
     """Lets through what the rules allow."""
 
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+    def __init__(self, app: ASGIApp, rules: Rules, metrics_token: str | None = None) -> None:
         self._app = app
         self._rules = rules
+        self._metrics_token = metrics_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge a request; pass everything else, such as the start of the server."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        if scope["type"] == "http" and scope["path"] == OPEN:
+        if scope["type"] == "http" and (scope["path"] in OPEN or self._is_prometheus(scope)):
             await self._app(scope, receive, _saying(send))
             return
         verdict = judge(_asked(scope), self._rules)
@@ -59,6 +63,12 @@ class Guard:
         else:
             answer = self._entrance(scope) if isinstance(verdict, Allowed) else _refusal(verdict)
             await answer(scope, receive, _saying(send))
+
+    def _is_prometheus(self, scope: Scope) -> bool:
+        if scope["path"] != METRICS or scope["method"] != "GET" or not self._metrics_token:
+            return False
+        said = dict(scope["headers"]).get(b"authorization", b"")
+        return hmac.compare_digest(said, b"Bearer " + self._metrics_token.encode())
 
     def _entrance(self, scope: Scope) -> Response:
         """Lead on to the same address without the token, which would stay in histories, with a cookie instead."""

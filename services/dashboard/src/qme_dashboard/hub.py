@@ -76,6 +76,11 @@ class Hub:
         return self.store.trouble
 
     @property
+    def alive(self) -> bool:
+        """The thread that keeps the copy is there: what is wrong mends itself."""
+        return self._thread.is_alive()
+
+    @property
     def ready(self) -> bool:
         """All records have been read once, and the bus is there."""
         return self.store.loaded and self.trouble is None

@@ -21,7 +21,12 @@ def document() -> dict[str, Any]:
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{"token": []}],
         "paths": {
-            "/healthz": {"get": _said("ok, or not ok with status 503", "text/plain")},
+            "/healthz": {
+                "get": _said("it works, or will by itself: ok, or not ok with status 503", "text/plain")
+            },
+            "/readyz": {
+                "get": _said("what it shows is true now: ok, or not ok with status 503", "text/plain")
+            },
             "/metrics": {"get": _said("gauges for Prometheus", "text/plain")},
             "/api/openapi.json": {"get": _said("this document")},
             "/api/tasks": {"get": _list("tasks, newest first")},

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from qme.errors import SettingsError
+from qme.observe.health import read_token
 from qme.observe.logging import configure, get_logger
 from qme.settings import Settings
 from qme_dashboard import process, secret
@@ -48,7 +49,8 @@ def serve(settings: Settings) -> int:
             hub.close()
 
         api = Api(hub, may_act=may_act, named=named)
-        app = Guard(pages.app(api.routes(), lifespan), rules)
+        shown = settings.metrics_token
+        app = Guard(pages.app(api.routes(), lifespan), rules, read_token(shown) if shown else None)
         config = uvicorn.Config(
             app,
             # Who is at the other end decides: nobody may say so in a header (X-Forwarded-For).

@@ -121,8 +121,11 @@ async def test_what_was_saved_but_not_acknowledged_counts_once(
         assert finished(next_one) == 4
 
 
-async def test_two_exporters_share_the_work_and_show_the_same(bus: Bus) -> None:
+async def test_two_exporters_share_the_work_and_show_the_same(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The save is a compare-and-set: neither loses what the other counted."""
+    monkeypatch.setattr("qme.exporter.counting.REFRESH", 0.3)
     async with running(Counting(bus)) as one, running(Counting(bus)) as other:
         for start in range(1, 101, 10):
             await happen(bus, *range(start, start + 10))
