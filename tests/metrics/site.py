@@ -40,8 +40,8 @@ def until(look: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         try:
             if seen := look():
                 return seen
-        except (OSError, ValueError):
-            seen = None
+        except (OSError, ValueError) as error:
+            seen = str(error)
         assert time.monotonic() < deadline, f"{what}: {seen}"
         time.sleep(0.2)
 
