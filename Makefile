@@ -115,7 +115,7 @@ types: setup ## mypy, strict on the packages and inside the tests
 # Two groups at a time, since most of what they do is wait; each prints what it has to say when it has ended. The long ones
 # come first, so that both ends meet. The chaos run has the machine to itself: what it looks for comes and goes.
 BESIDE := test-slurm test-integration test-unit test-py313 test-deploy test-containers test-cluster test-dashboard \
-	test-contract test-docs test-security
+	test-metrics test-contract test-docs test-security
 .PHONY: test
 test: setup ## all tests, two groups at a time
 	@$(MAKE) --jobs=2 --output-sync=target $(BESIDE) && beside=ok; $(MAKE) test-chaos && [ "$$beside" = ok ]
@@ -165,6 +165,11 @@ test-deploy: setup ## what a site installs: units, images, pages that are follow
 	@scripts/need systemd-analyze systemd
 	@scripts/group deploy $(PYTEST) tests/deploy
 
+.PHONY: test-metrics
+test-metrics: setup ## what is counted, a real Prometheus on a real site, alert rules, panels, runbook
+	@scripts/need prometheus prometheus
+	@scripts/group metrics $(PYTEST) tests/metrics
+
 .PHONY: test-chaos
 test-chaos: setup ## the judge of the chaos run, and a short run of it
 	@scripts/group --once chaos $(PYTEST) tests/chaos
@@ -177,6 +182,10 @@ test-security: setup ## least privilege on a real NATS: each cell of the rights,
 .PHONY: rights
 rights: setup ## print the table of rights that docs/deploy/security.md shows
 	@$(BIN)/python -m tests.security.matrix
+
+.PHONY: metrics
+metrics: setup ## print the tables of metrics that docs/deploy/metrics.md shows
+	@$(BIN)/python -m tests.metrics.table
 
 .PHONY: soak
 soak: setup ## hours, for no single change: NATS nodes, chaos, 10,000 tasks, minutes of standstill, Slurm under kills

@@ -55,7 +55,19 @@ def count(number: int, what: str) -> str:
 
 #: first parts of addresses that are something else than an executor's page
 _TAKEN = frozenset(
-    {"api", "component", "executor", "healthz", "media", "metrics", "overview", "readyz", "static", "tasks", "workers"}
+    {
+        "api",
+        "component",
+        "executor",
+        "healthz",
+        "media",
+        "metrics",
+        "overview",
+        "readyz",
+        "static",
+        "tasks",
+        "workers",
+    }
 )
 
 
