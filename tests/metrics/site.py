@@ -78,11 +78,17 @@ class Watched:
         self.serve("slurm", "qme", "worker", "slurm", "--pool", "hpc", *shared)
         self.serve("dashboard", "qme-dashboard", QME_DASHBOARD_PORT=str(self.ports["dashboard"]))
         self.serve("exporter", "qme", "exporter")
-        for executor, pool in ((LAB.executor, LAB.pool), (HPC.executor, HPC.pool)):
-            approve = ("executors", "approve", executor, "--pool", pool)
-            until(lambda approve=approve: not self.site.qme("operator:olga", *approve).returncode, "approved")
+        for place in (LAB, HPC):
+            self._approve(place)
         for service in SERVICES:
-            until(lambda service=service: self.status(service, "/readyz") == 200, f"{service} is ready")
+            self._ready(service)
+
+    def _approve(self, place: Place) -> None:
+        words = ("executors", "approve", place.executor, "--pool", place.pool)
+        until(lambda: self.site.qme("operator:olga", *words).returncode == 0, f"{place} is approved")
+
+    def _ready(self, service: str) -> None:
+        until(lambda: self.status(service, "/readyz") == 200, f"{service} is ready")
 
     def serve(self, service: str, *argv: str, **more: str) -> subprocess.Popen[bytes]:
         """Start a service, on its port."""
