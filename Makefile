@@ -204,6 +204,7 @@ test-dashboard: setup ## the dashboard on a real bus, in a real browser
 
 .PHONY: test-docs
 test-docs: setup ## what the documents say holds
+	@scripts/need curl curl
 	@scripts/group docs $(PYTEST) tests/docs
 
 .PHONY: docs

@@ -1,7 +1,7 @@
-"""Runs the console blocks of a page: types what stands after ``$``, compares what is printed with what the page shows.
+"""Follows a page: types what stands after ``$`` in console blocks, and compares what is printed with what it shows.
 
-``…`` in the page stands for anything in that line, and a line of it alone for any lines. Blocks marked ``sh`` are the
-reader's own preparation and are not run.
+``…`` in the page stands for anything in that line, and a line of it alone for any lines. A block whose first line names
+a file after its language is that file's new content. Blocks marked ``sh`` are the reader's own preparation: not run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-FENCE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(?:console|\w+ (?P<path>\S+))\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 #: seconds that one command may take
 PATIENCE = 60
 _END = "--end-of-this-command--"
@@ -27,10 +27,22 @@ class Typed:
     shown: tuple[str, ...]
 
 
-def typed(page: Path) -> list[Typed]:
-    """The commands of a page, in order."""
-    found: list[Typed] = []
-    for block in FENCE.findall(page.read_text()):
+@dataclass(frozen=True)
+class Written:
+    """A file of a page, below the folder in which its commands are typed."""
+
+    path: str
+    text: str
+
+
+def steps(page: Path) -> list[Typed | Written]:
+    """What a page has its reader do, in order."""
+    found: list[Typed | Written] = []
+    for match in FENCE.finditer(page.read_text()):
+        block = match["text"]
+        if match["path"]:
+            found.append(Written(match["path"], block))
+            continue
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, *shown = part.rstrip("\n").split("\n")
             found.append(Typed(command, tuple(shown)))
@@ -64,6 +76,11 @@ class Shell:
             lines.append(line.rstrip("\n"))
         rest = line.removesuffix(f"{_END}\n")  # what was printed without an end of line
         return [*lines, rest] if rest else lines
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file where the shell stands now."""
+        (folder,) = self.type("pwd")
+        Path(folder, path).write_text(text)
 
     def close(self) -> None:
         """End the shell."""
