@@ -252,6 +252,10 @@ bench-smoke: setup ## a handful of each measurement, to see that all of them sti
 bench-run: setup ## what qme adds to a command: the time of `qme run true`, step by step, on the local stack
 	@$(BIN)/python benchmarks/run_split.py
 
+.PHONY: bench-graph
+bench-graph: setup ## 10,000 tasks in a layered graph beside the same without dependencies: make bench-graph [TASKS=10000]
+	@$(BIN)/python -m benchmarks.graph $(TASKS)
+
 .PHONY: bench-slurm
 bench-slurm: setup ## what qme adds to sbatch, and what a Slurm worker costs with 0, 1 and 1,000 jobs
 	@$(NEED_SLURM)
