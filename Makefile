@@ -149,6 +149,7 @@ test-integration: setup ## whole processes: the command line, the services, a re
 .PHONY: test-slurm
 test-slurm: setup ## against a real Slurm of two nodes
 	@$(NEED_SLURM)
+	@scripts/need cc gcc libc6-dev
 	@scripts/group slurm $(PYTEST) tests/slurm
 
 .PHONY: test-cluster
