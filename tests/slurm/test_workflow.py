@@ -37,7 +37,7 @@ def until(qme: Stack, holds: Callable[[dict[str, dict[str, Any]]], bool]) -> dic
 
 
 def test_a_c_project_interrupted_and_resumed(qme: Stack, slurm: Cluster) -> None:
-    """Stopped while its jobs run, with the whole stack; submitted again it goes on there, and compiles nothing twice."""
+    """Stopped with the whole stack while its jobs run; submitted again it goes on there, and compiles nothing twice."""
     folder = slurm.work / "c-project"
     shutil.copytree(EXAMPLE, folder)
     script = folder / "measure.sh"
