@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -22,6 +23,7 @@ from tests.slurm.tasks import QUICK
 
 from qme import Queue
 from qme.client import Options
+from qme.client.task import Task
 from qme.errors import NoExecutorMatches
 from qme.settings import Settings
 
@@ -80,9 +82,31 @@ def sample(queue: Queue) -> dict[str, str]:
         task.wait(PATIENCE * 3)
     queue.get(shown["task-shell"].taskid).run_action("status")
     queue.rerun(shown["task-shell"].taskid)
+    workflow(queue)
     for _ in range(3):
         queue.submit("sleep 600")
     return {name: task.taskid for name, task in shown.items()}
+
+
+def workflow(queue: Queue) -> None:
+    """Run a group of tasks that wait for each other, on the way."""
+
+    def step(name: str, command: str, *after: Task, whatever: bool = False) -> Task:
+        ids = [task.taskid for task in after]
+        waits = Options(after_any=ids) if whatever else Options(after=ids)
+        return queue.submit(["sh", "-c", command], replace(waits, group="nightly", name=name))
+
+    fetch = step("fetch", "sleep 1; echo 4 samples")
+    aligned = [
+        step(f"align-{sample}", f"sleep {1 + number}; exit {number // 3}", fetch)
+        for number, sample in enumerate("abcd")
+    ]
+    calls = [step(f"call-{sample}", "sleep 1", task) for sample, task in zip("abcd", aligned, strict=True)]
+    step("log", "echo done", *calls, whatever=True).wait(PATIENCE)
+    merged = step("merge", "sleep 2", *calls[:3])
+    merged.wait(PATIENCE)
+    report = step("report", "sleep 600", merged)
+    step("publish", "true", report)
 
 
 def draw(
@@ -131,8 +155,10 @@ def main(folder: Path) -> None:
         cleanup.callback(dashboard.close)
         for name, path in {
             "overview": "/",
-            "tasks": "/tasks?state=failure",
+            "tasks": "/tasks",
             "executor": "/shell",
+            "workers": "/workers",
+            "group": "/groups?name=nightly",
             **{name: f"/{uid.partition('-')[0]}?task={uid}" for name, uid in ids.items()},
         }.items():
             draw(browser, dashboard.url + path, folder, name)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from qme.bus.kv import Corrupt, Removed
-from qme.client.mirroring import Batch
+from qme.client.mirroring import Batch, Item
 from qme.errors import InvalidRequest
 from qme_dashboard import queries
 from qme_dashboard.queries import Filter, Paging
@@ -225,3 +225,27 @@ def test_the_file_goes_with_the_process_and_is_private(tmp_path) -> None:
     assert folder.stat().st_mode & 0o077 == 0
     store.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_group_is_its_owners_and_of_one_name_the_newest_counts(store: Store) -> None:
+    """Two users may have groups of one name; what was submitted again takes the place of what has its name."""
+    after = {"count": 3, "parents": [{"uuid": uuid_of(1), "on": "any"}]}
+    items: list[Item] = [
+        entry(0, group="nightly", name="build", outcome="failed", finished=NOW),
+        entry(1, group="nightly", name="build", outcome="success", started=NOW, finished=NOW + 1),
+        entry(2, group="nightly", name="test", status="queued", after=after),
+        entry(3, group="nightly", status="queued"),
+        entry(4, group="nightly", name="build", user="bob", status="queued"),
+        entry(5),
+    ]
+    store.apply(Batch(items, fresh=True, whole=True))
+    wanted = Filter(group="nightly", user="ann")
+    _, rows = store.page(wanted, Paging(descending=False))
+    assert [row["uuid"] for row in rows] == [uuid_of(1), uuid_of(2), uuid_of(3)]
+    assert rows[1]["after"] == f'[3, [["{uuid_of(1)}", "any"]]]'
+    assert [row["uuid"] for row in store.rows(queries.members("nightly", "ann", 2))] == [
+        uuid_of(1),
+        uuid_of(2),
+    ]
+    told = {row["user"]: (row["n"], row["success"], row["queued"]) for row in store.rows(queries.bundles(9))}
+    assert told == {"ann": (3, 1, 2), "bob": (1, 0, 1)}

@@ -25,7 +25,7 @@ def read(parameters: Iterable[tuple[str, str]]) -> tuple[Filter, Paging]:
     paging: dict[str, Any] = {}
     for name, value in parameters:
         match name:
-            case "executor" | "pool" | "user" | "worker":
+            case "executor" | "pool" | "user" | "worker" | "group":
                 said[name] = value
             case "state" | "status":
                 said["states"] |= {word for word in value.split(",") if word}
@@ -98,10 +98,17 @@ def _id(task: Any) -> tuple[str, int | None]:
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
     """Give a row of the store as the interface shows it: times as text, no names of our own making."""
-    answer = {**row, "labels": json.loads(row["labels"]), "last_error": row["complaint"]}
+    answer = {
+        **row,
+        "labels": json.loads(row["labels"]),
+        "last_error": row["complaint"],
+        "group": row["bundle"],
+    }
     for name in _TIMES:
         answer[name] = None if row[name] is None else _iso(datetime.fromtimestamp(row[name], UTC))
-    return {name: value for name, value in answer.items() if name not in ("grp", "complaint")}
+    return {
+        name: value for name, value in answer.items() if name not in ("grp", "complaint", "bundle", "after")
+    }
 
 
 def change_shown(change: Change) -> dict[str, Any]:

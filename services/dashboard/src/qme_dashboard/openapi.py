@@ -62,7 +62,11 @@ def _list(text: str, *path: str) -> dict[str, Any]:
     listed = _said(text, path=path)
     listed["parameters"] = [
         *listed.get("parameters", []),
-        *(_parameter(name, word) for name in ("executor", "pool", "user", "worker") if name not in path),
+        *(
+            _parameter(name, word)
+            for name in ("executor", "pool", "user", "worker", "group")
+            if name not in path
+        ),
         _parameter(
             "state", word, f"a status, an outcome, or one of {', '.join(GROUPS)}; several with commas"
         ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from qme.errors import InvalidRequest
+from qme_dashboard.rows import GROUPS
 
 #: what a table may be sorted by, and how that is spelled
 SORTS = {
@@ -28,7 +29,13 @@ LARGEST_PAGE = 1000
 #: what a page shows of each task
 SHOWN = (
     "uuid, uid, executor, pool, user, command, message, labels, status, outcome, grp, reason, attempt, worker,"
-    " created, started, finished, returncode, complaint"
+    " created, started, finished, returncode, complaint, bundle, name, after"
+)
+
+#: leaves out what a newer task of the same name has taken the place of in its group
+_CURRENT = (
+    "NOT EXISTS (SELECT 1 FROM tasks AS newer WHERE newer.bundle = tasks.bundle AND newer.user = tasks.user"
+    " AND newer.name = tasks.name AND newer.uuid > tasks.uuid)"
 )
 
 
@@ -51,6 +58,7 @@ class Filter:
     pool: str = ""
     user: str = ""
     worker: str = ""
+    group: str = ""  #: those of a name: the newest
     states: frozenset[str] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
     query: str = ""
@@ -64,6 +72,9 @@ class Filter:
             if wanted := getattr(self, name):
                 parts.append(f"{name} = :{name}")
                 values[name] = wanted
+        if self.group:
+            parts.append(f"bundle = :bundle AND {_CURRENT}")
+            values["bundle"] = self.group
         if self.states:
             names = []
             for number, word in enumerate(sorted(self.states)):
@@ -130,6 +141,26 @@ def total(wanted: Filter) -> Statement:
     return Statement(f"SELECT count(*) AS n FROM tasks WHERE {where}", values)
 
 
+def bundles(limit: int) -> Statement:
+    """The groups of late, with how their tasks stand."""
+    counts = ", ".join(f"sum(grp = '{name}') AS {name}" for name in GROUPS)
+    return Statement(
+        f"SELECT bundle, user, count(*) AS n, {counts}, min(created) AS begun, max(created) AS latest,"
+        f" max(finished) AS ended FROM tasks WHERE bundle IS NOT NULL AND {_CURRENT}"
+        " GROUP BY bundle, user ORDER BY latest DESC LIMIT :limit",
+        {"limit": limit},
+    )
+
+
+def members(group: str, user: str, limit: int) -> Statement:
+    """The tasks of a group, oldest first, with what a drawing of them needs."""
+    where, values = Filter(group=group, user=user).where()
+    return Statement(
+        f"SELECT {SHOWN} FROM tasks WHERE {where} ORDER BY created, uuid LIMIT :limit",
+        {**values, "limit": limit},
+    )
+
+
 def named(uuids: tuple[str, ...]) -> Statement:
     """The tasks of these uuids, in no order."""
     values = {f"uuid{number}": uuid for number, uuid in enumerate(uuids)}
@@ -165,7 +196,7 @@ def backlog() -> Statement:
 def by_worker(since: float) -> Statement:
     """How many tasks each worker has ended since then, and how many of them badly."""
     return Statement(
-        "SELECT worker, count(*) AS ended, sum(grp IN ('failure', 'lost')) AS failed FROM tasks"
+        "SELECT worker, count(*) AS ended, sum(outcome NOT IN ('success', 'cancelled')) AS failed FROM tasks"
         " WHERE finished >= :since AND worker IS NOT NULL GROUP BY worker",
         {"since": since},
     )

@@ -39,6 +39,9 @@ COLUMNS = (
     "finished",
     "returncode",
     "complaint",
+    "bundle",
+    "name",
+    "after",
     "haystack",
     "revision",
     "generation",
@@ -74,9 +77,21 @@ def row_of(record: TaskRecord, revision: int, generation: int) -> Row:
         _seconds(record.finished),
         code if isinstance(code, int) and abs(code) < _NUMBERS else None,
         complaint(data.get(NAMES[STDERR].excerpt)),
+        record.group,  # "bundle", since "group" is SQL's own word
+        record.name,
+        _after(record),
         "\n".join(searching.texts(record))[:SEARCHED],
         revision,
         generation,
+    )
+
+
+def _after(record: TaskRecord) -> str | None:
+    """Give what a task waits for, or has waited for, as JSON: how many, and the first of them."""
+    if record.after is None:
+        return None
+    return json.dumps(
+        [record.after.count, [[parent.uuid, parent.on.value] for parent in record.after.parents]]
     )
 
 

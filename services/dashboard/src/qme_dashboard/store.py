@@ -28,7 +28,8 @@ T = TypeVar("T")
 _TABLE = (
     "CREATE TABLE tasks (uuid TEXT PRIMARY KEY, uid TEXT, executor TEXT, pool TEXT, user TEXT, command TEXT,"
     " message TEXT, labels TEXT, status TEXT, outcome TEXT, grp TEXT, reason TEXT, attempt INTEGER, worker TEXT,"
-    " created REAL, started REAL, finished REAL, returncode INTEGER, complaint TEXT, haystack TEXT,"
+    " created REAL, started REAL, finished REAL, returncode INTEGER, complaint TEXT,"
+    " bundle TEXT, name TEXT, after TEXT, haystack TEXT,"
     " revision INTEGER, generation INTEGER) WITHOUT ROWID"
 )
 #: made once the first load is over, which takes half the time without them
@@ -36,12 +37,13 @@ _INDEXES = tuple(
     f"CREATE INDEX IF NOT EXISTS by_{name} ON tasks ({columns})"
     for name, columns in {
         "created": "created, uuid, labels",  # so that a label is looked for without reading the tasks themselves
-        "finished": "finished, outcome, executor, started",
+        "finished": "finished, outcome, executor, started, worker",
         "started": "started, attempt, created",
         "grp": "grp, status, outcome",
         "status": "status, executor, pool, created",
         "executor": "executor, created",
         "user": "user, created",
+        "bundle": "bundle, user, name, grp, created, started, finished",
     }.items()
 )
 _PUT = (

@@ -59,6 +59,7 @@ _TAKEN = frozenset(
         "api",
         "component",
         "executor",
+        "groups",
         "healthz",
         "media",
         "metrics",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from qme_dashboard.ui import executor, overview, parts, tasks, workers
+from qme_dashboard.ui import executor, groups, overview, parts, tasks, workers
 from qme_dashboard.ui.pages import ASSETS
 from qme_dashboard.words import path_of
 
@@ -37,6 +37,7 @@ def main() -> None:
             url_path="overview",
         ),
         "tasks": st.Page(tasks.page, title="Tasks", icon=":material/list_alt:", url_path="tasks"),
+        "groups": st.Page(groups.page, title="Groups", icon=":material/account_tree:", url_path="groups"),
         "workers": st.Page(workers.page, title="Workers", icon=":material/memory:", url_path="workers"),
     }
     own = {name: _page(name) for name in names}

@@ -13,6 +13,7 @@ from qme.contracts import subjects
 from qme.errors import InvalidRequest
 from qme_dashboard import process
 from qme_dashboard.deeds import READ_ONLY, Done, Person
+from qme_dashboard.figures import STACK
 from qme_dashboard.guard import PERSON
 from qme_dashboard.hub import Hub
 from qme_dashboard.words import count, plain
@@ -28,6 +29,16 @@ COLOURS: dict[str, Any] = {
     "cancelled": "gray",
     "lost": "violet",
     "unreadable": "orange",
+}
+#: the same in drawings, on light and on dark
+INKS = {
+    "queued": "#6f8df5",
+    "running": "#e0a91b",
+    "success": STACK["success"],
+    "failure": STACK["failure"],
+    "cancelled": STACK["cancelled"],
+    "lost": STACK["lost"],
+    "unreadable": "#e8792b",
 }
 MARKS = {
     "queued": "◌",

@@ -20,7 +20,7 @@ from qme_dashboard import timeline
 from qme_dashboard.figures import STACK, group_of_outcome
 from qme_dashboard.tails import Tail
 from qme_dashboard.ui import elements, logs, parts
-from qme_dashboard.words import plain, span
+from qme_dashboard.words import plain, short, span
 
 #: characters of one fact
 _FACT = 500
@@ -66,6 +66,8 @@ class Sheet:
             "Created": _time(record.created),
             "Started": _time(record.started),
             "Ended": _time(record.finished),
+            "Name": record.name,
+            "After": _after(record),
             "Labels": ", ".join(f"{key}={value}" for key, value in record.labels.items()) or None,
             "Environment": ", ".join(record.env) or None,
             "Files sent": ", ".join(record.files) or None,
@@ -161,6 +163,15 @@ def _time(time: datetime | None) -> str | None:
         return None
     today = time.astimezone().date() == datetime.now().astimezone().date()
     return time.astimezone().strftime("%H:%M:%S %Z" if today else "%Y-%m-%d %H:%M:%S %Z")
+
+
+def _after(record: TaskRecord) -> str | None:
+    """Name the tasks that it waits for, or has waited for."""
+    if record.after is None:
+        return None
+    named = [f"{short(one.uuid)} ({one.on.value})" for one in record.after.parents]
+    more = record.after.count - len(named)
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
 
 def _unless(value: Any, known: Any) -> Any:

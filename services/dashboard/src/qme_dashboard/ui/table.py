@@ -21,9 +21,11 @@ _VERBS = {
 }
 #: columns that a table has unless somebody chooses, and all there are; the id stands before them
 COLUMNS = ("state", "exit", "command", "executor", "user", "created", "ran", "try")
-_AS_THEY_ARE = ("command", "executor", "pool", "user", "worker", "message", "labels", "reason")
+_AS_THEY_ARE = ("command", "executor", "pool", "user", "name", "worker", "message", "labels", "reason")
 CHOICE = (
     *COLUMNS,
+    "group",
+    "name",
     "pool",
     "worker",
     "message",
@@ -131,6 +133,7 @@ def _line(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
         "waited": span(None if started is None or created is None else started - created),
         "ran": span(None if started is None else (finished or time.time()) - started),
         "try": row["attempt"],
+        "group": row.get("bundle") or "",
         "last line of stderr": row.get("complaint") or "",
         **{name: row.get(name) or "" for name in _AS_THEY_ARE},
     }

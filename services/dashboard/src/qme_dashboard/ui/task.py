@@ -13,7 +13,7 @@ from qme.errors import QmeError
 from qme_dashboard import deeds, views
 from qme_dashboard.rows import group_of
 from qme_dashboard.timeline import told
-from qme_dashboard.ui import dialogs, parts
+from qme_dashboard.ui import dialogs, groups, parts
 from qme_dashboard.ui.sheet import Sheet
 from qme_dashboard.words import plain, short
 
@@ -75,6 +75,8 @@ def _head(record: TaskRecord) -> None:
             st.badge(f"attempt {record.attempt}", color="gray")
         if record.cancel is not None and not record.ended:
             st.badge("asked to end", color="orange")
+        if record.group:
+            groups.link(record.group, record.user)
     _buttons(record)
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from qme.client.executors import Known
 from qme.contracts.executors import Heartbeat
 from qme_dashboard import queries
+from qme_dashboard.store import STEP
 from qme_dashboard.ui import parts
 from qme_dashboard.words import ago, count, plain, span
 
@@ -38,6 +39,11 @@ def draw(executor: str | None = None, since: float | None = None) -> None:
     known = [one for one in hub.executors if executor in (None, one.definition.executor)]
     now = time.time()
     done = _ended(since)
+    for one in known:
+        if one.pause is not None:
+            place = f"{one.definition.executor} ({one.definition.pool})"
+            said = f"{place} takes nothing new, {one.pause.sentence} ({ago(one.pause.at.timestamp(), now)})"
+            st.warning(plain(said), icon=":material/pause_circle:")
     lines = [_line(beat, now, done) for one in known for beat in one.workers]
     if lines:
         progress = st.column_config.ProgressColumn(
@@ -65,7 +71,7 @@ def _line(beat: Heartbeat, now: float, done: dict[str, tuple[int, int]] | None) 
         "executor": beat.executor,
         "pool": beat.pool,
         "host": beat.host,
-        "takes tasks": f"paused: {beat.paused}" if beat.paused else "yes",
+        "takes tasks": _takes(beat),
         "busy": beat.active / beat.slots if beat.slots else 0.0,
         "active": f"{beat.active} of {beat.slots}",
         "heartbeat": ago(beat.at.timestamp(), now),
@@ -78,11 +84,20 @@ def _line(beat: Heartbeat, now: float, done: dict[str, tuple[int, int]] | None) 
     return line
 
 
+def _takes(beat: Heartbeat) -> str:
+    if beat.drained:
+        return "drained"
+    if beat.pause is not None:
+        return f"no: {beat.pause.sentence}"
+    return f"no: {beat.paused}" if beat.paused else "yes"
+
+
 def _ended(since: float | None) -> dict[str, tuple[int, int]] | None:
     store = parts.hub().store
     if since is None or not store.loaded:
         return None
-    return {row["worker"]: (row["ended"], row["failed"]) for row in store.rows(queries.by_worker(since))}
+    rows = store.rows(queries.by_worker(since // STEP * STEP))
+    return {row["worker"]: (row["ended"], row["failed"]) for row in rows}
 
 
 def _silent(executor: str | None, alive: set[str]) -> None:
