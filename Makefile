@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PACKAGES := shared services/submitter services/executor-shell services/executor-slurm services/dashboard
+PACKAGES := shared services/submitter services/executor-shell services/executor-slurm services/executor-container services/dashboard
 EDITABLE := -e './shared[local]' $(patsubst %,-e ./%,$(filter-out shared,$(PACKAGES)))
 INPUTS := VERSION requirements-dev.txt constraints.txt scripts/venv $(PACKAGES:%=%/pyproject.toml)
 SERVICE_TESTS := $(wildcard services/*/tests)
@@ -159,6 +159,7 @@ test-cluster: setup ## qme on three NATS nodes, each of which may be down
 .PHONY: test-containers
 test-containers: setup ## NATS nodes in containers, paused, killed and cut off
 	@PATH=$$PATH:/usr/sbin scripts/need dockerd docker.io
+	@scripts/need busybox busybox-static
 	@scripts/group containers $(PYTEST) tests/containers
 
 .PHONY: test-deploy

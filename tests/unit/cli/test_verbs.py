@@ -152,7 +152,7 @@ def test_refused_lines_are_named(qme: Run, tmp_path: Path) -> None:
     (tmp_path / "list").write_text("echo one\n\necho two\n")
     done = qme("submit", "--executor", "nosuch", "--file", f"{tmp_path}/list")
     assert (done.code, done.out) == (6, "")
-    assert re.search(r"^qme: line 1: .*nosuch.*\nqme: line 3: ", done.err)
+    assert re.search(r"^qme: line 1: .*nosuch.*\nqme: line 3: ", done.err, re.MULTILINE)
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------

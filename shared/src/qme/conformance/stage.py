@@ -70,11 +70,11 @@ class Stage:
             await keeper.close()
         await self._bus.close()
 
-    async def submit(self, argv: tuple[str, ...]) -> TaskKey:
+    async def submit(self, argv: tuple[str, ...], **spec_fields: Any) -> TaskKey:
         """Do what a submitter does: spec, record, message."""
         key = TaskKey(self._executor, POOL, str(uuid7()))
         shell = needs_shell(argv, str(self._home))
-        spec = TaskSpec(uuid=key.uuid, user=USER, argv=argv, shell=shell, cwd=str(self._home))
+        spec = TaskSpec(uuid=key.uuid, user=USER, argv=argv, shell=shell, cwd=str(self._home), **spec_fields)
         await self._specs.create(str(key), spec)
         record = advance(new_record(spec, key, _now()), Released(_now())).record
         await self._records.create(str(key), record, headers=event_headers(record, USER))
