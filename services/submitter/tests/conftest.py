@@ -93,7 +93,13 @@ class World:
         return one
 
     async def define(
-        self, executor: str, pool: str, matchstring: str | None = None, *, lost_by_silence: bool = True
+        self,
+        executor: str,
+        pool: str,
+        matchstring: str | None = None,
+        *,
+        lost_by_silence: bool = True,
+        resources: bool = False,
     ) -> None:
         """Advertise an executor as its worker does, approved where it has to be."""
         definition = Definition(
@@ -102,8 +108,9 @@ class World:
             matchstring=matchstring,
             account="svc",
             users=("*",),
-            lost_by_silence=lost_by_silence,
             updated=NOW,
+            lost_by_silence=lost_by_silence,
+            resources=resources,
         )
         bucket = Bucket(self.bus, subjects.BUCKET_EXECUTORS, Definition)
         await bucket.put(definition_key(executor, pool), definition)

@@ -83,7 +83,7 @@ async def test_each_task_of_a_request_is_answered_by_itself(world: World):
     results = (await one.acceptor.submit(request(*tasks), "ann")).results
     assert [result.uuid for result in results] == [task.uuid for task in tasks]
     assert [bool(result.error) for result in results] == [i % 10 == 0 for i in range(100)]
-    assert len(await world.queue()) == 90
+    assert len(await world.stored("KV_qme_tasks")) == 90
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["before", "after"])

@@ -19,7 +19,7 @@ from qme.bus.jetstream import JetStreamBus
 from qme.bus.kv import Bucket
 from qme.bus.port import Bus
 from qme.contracts import subjects
-from qme.contracts.executors import Definition
+from qme.contracts.executors import Definition, Heartbeat
 from qme.contracts.messages import Results, SubmitRequest
 from qme.errors import BusUnavailable, NotFound
 from qme.testing.nats import PASSWORD, USER, NatsServer
@@ -107,6 +107,24 @@ async def test_it_sets_the_bus_up_serves_and_stops_when_told(server: NatsServer,
         await bus.close()
 
 
+async def beat(bus: Bus, slots: int) -> None:
+    """Send the heartbeat of a worker that runs so many tasks at a time, none of which it takes."""
+    sign = Heartbeat(
+        executor="shell",
+        pool="u-ann",
+        worker="w",
+        host="h",
+        pid=1,
+        version="0",
+        slots=slots,
+        active=0,
+        started=NOW,
+        at=NOW,
+        interval=100.0,
+    )
+    await Bucket(bus, subjects.BUCKET_EXECUTORS, Heartbeat).put("hb.shell.u-ann.w", sign)
+
+
 async def test_kill_9_between_two_submitters_loses_nothing(server: NatsServer, tmp_path: Path) -> None:
     """While tasks come in, one of two is killed: each accepted task is there once, with its queue message."""
     address = {"QME_NATS_URL": server.url, "QME_NATS_CREDS": str(server.creds)}
@@ -116,6 +134,7 @@ async def test_kill_9_between_two_submitters_loses_nothing(server: NatsServer, t
         bus = await connected(server, "ann")
         shell = Definition(executor="shell", pool="u-ann", matchstring=None, account="ann", updated=NOW)
         await Bucket(bus, subjects.BUCKET_EXECUTORS, Definition).put("def.shell.u-ann", shell)
+        await beat(bus, slots=100)
         ids: list[str] = []
         submitting = asyncio.create_task(accepted(bus, 100, ids))
         while len(ids) < 20:  # noqa: ASYNC110 - it only grows

@@ -32,6 +32,7 @@ from qme.errors import (
 from qme.lifecycle import Released, advance, new_record, step_headers
 from qme.observe.logging import get_logger
 from qme_submitter import checks
+from qme_submitter.ahead import Ahead
 from qme_submitter.buckets import Buckets
 from qme_submitter.offers import shown
 from qme_submitter.parents import Order, Parents
@@ -58,6 +59,7 @@ class Acceptor:
     registry: Registry
     room: Room
     quota: Quota
+    ahead: Ahead
     #: called for a submission that was there already, and for one that no executor takes
     repeated: Callable[[], None] = _ignore
     unroutable: Callable[[], None] = _ignore
@@ -126,7 +128,7 @@ class Acceptor:
         key = TaskKey(decision.executor, decision.pool, spec.uuid)
         try:
             self._check_resources(spec, key)
-            checks.check_record(self._fresh(spec, key))
+            checks.check_record(new_record(spec, key, self.buckets.clock()))
             await self.buckets.specs.create(str(key), spec, unless=any_key(spec.uuid))
         except QmeError as error:
             if counted:
@@ -179,6 +181,7 @@ class Acceptor:
         try:
             revision = await self.buckets.records.create(str(key), record, headers=headers)
         except Conflict:
+            self.ahead.leave(key)  # it is known already whether it counts
             entry = await self.buckets.records.look(str(key), leader=True)
             if entry is None:
                 raise
@@ -204,10 +207,16 @@ class Acceptor:
         return f"no worker of {record.executor} (pool {record.pool}) is alive; the task waits for one"
 
     def _fresh(self, spec: TaskSpec, key: TaskKey) -> TaskRecord:
-        # Released in the same write: one write less, and no gap in which a task waits for nobody.
+        """Make a task's first record; where there is room for it, it is released in the same write.
+
+        One write less for nearly all, and no gap in which a task waits for nobody.
+        """
         now = self.buckets.clock()
         record = new_record(spec, key, now)
-        return record if record.waiting_for else advance(record, Released(now)).record
+        fits = unfit(record.resources, self.registry.capacities(key.executor, key.pool)) is None
+        if record.waiting_for or not fits or not self.ahead.enter(key):
+            return record
+        return advance(record, Released(now)).record
 
     async def _publish(self, entry: Entry[TaskRecord]) -> None:
         record = entry.value

@@ -40,6 +40,7 @@ from qme.lifecycle import (
     waiting_for,
 )
 from qme.observe.logging import get_logger
+from qme_submitter.ahead import Ahead
 from qme_submitter.buckets import Buckets
 from qme_submitter.offers import shown
 from qme_submitter.parents import Order
@@ -71,6 +72,7 @@ class Changes:
     buckets: Buckets
     registry: Registry
     removal: Removal
+    ahead: Ahead
 
     async def cancel(self, target: Target, asker: Asker, reason: str | None = None) -> Result:
         """End a task, or record the wish for its worker. An ended one, or one at another attempt, is "already"."""
@@ -92,8 +94,15 @@ class Changes:
         await self._still_admitted(spec.value.user, key)
         # Its parents are judged again, as they stand then.
         waits = waiting_for(spec.value.after)
-        event = Rerun(asker.name, self.buckets.clock(), target.attempt, force, waits)
-        done, _ = await self.apply(key, event, asker.name)
+        at_once = waits is None and self.ahead.enter(key)
+        event = Rerun(asker.name, self.buckets.clock(), target.attempt, force, waits, at_once=at_once)
+        try:
+            done, _ = await self.apply(key, event, asker.name)
+        except QmeError:
+            self.ahead.leave(key)
+            raise
+        if at_once and done.unchanged:
+            self.ahead.leave(key)
         return _result(done.record, already=done.unchanged)
 
     async def order(self, targets: Sequence[Target]) -> Order:

@@ -23,6 +23,8 @@ MAX_LABELS = 32
 MAX_NAME = 200
 MAX_MESSAGE = 4096
 MAX_RETRIES = 100
+#: priorities go from minus this to this
+MAX_PRIORITY = 100
 #: cpus, or GPUs, of one task
 MAX_COUNT = 100_000
 
@@ -142,6 +144,7 @@ def _check_place(submission: Submission) -> None:
 def _check_limits(submission: Submission) -> None:
     retry = submission.retry
     _within("the timeout", submission.timeout, 0.001, _YEARS, "seconds")
+    _within("the priority", submission.priority, -MAX_PRIORITY, MAX_PRIORITY)
     if submission.resources is not None:
         asked = submission.resources
         _within("the number of cpus", asked.cpus, 0, MAX_COUNT)

@@ -80,6 +80,8 @@ class Janitor:
         #: the bus was away since the last look
         self._doubt = False
         self._wake = asyncio.Event()
+        #: this submitter had the lease when it last looked
+        self._leads = False
 
     async def run(self) -> None:
         """Do the chores until cancelled; survives any loss of the bus."""
@@ -95,12 +97,21 @@ class Janitor:
             with contextlib.suppress(QmeError):
                 await self._lease.release()
 
+    async def keep_lease(self) -> None:
+        """Renew the lease however long a round takes, and take it soon after whoever had it has gone."""
+        while True:
+            await asyncio.sleep(self._lease.beat)
+            with contextlib.suppress(QmeError):
+                if await self._lease.hold() and not self._leads:
+                    self._wake.set()
+
     async def listen(self) -> None:
         """Pass changes on to whoever releases what waits; the janitor's own chores can wait for their time."""
         async with self._bus.follow(subjects.CHANGES) as events:
             async for event in events:
                 if event is None:
                     self._doubt = True
+                    self._releasing.missed()
                     self._wake.set()
                 else:
                     self._releasing.hear(event)
@@ -116,7 +127,8 @@ class Janitor:
 
     async def _round(self) -> None:
         try:
-            if await self._lease.hold():
+            self._leads = await self._lease.hold()
+            if self._leads:
                 await self.look()
                 self._releasing.lead()
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -34,11 +35,21 @@ class Lease:
         self._clock = clock
         self._revision = 0
         self._written_at = 0.0
+        self._asking = asyncio.Lock()
+
+    @property
+    def beat(self) -> float:
+        """Seconds after which a lease that is held has to be renewed, and one that is not may have become free."""
+        return self._ttl / 3
 
     async def hold(self) -> bool:
         """Take or renew the lease; cheap while it is young. Raises BusUnavailable."""
+        async with self._asking:
+            return await self._hold()
+
+    async def _hold(self) -> bool:
         now = self._clock()
-        if self._revision and now - self._written_at < self._ttl / 3:
+        if self._revision and now - self._written_at < self.beat:
             return True
         revision, self._revision = self._revision, 0
         try:

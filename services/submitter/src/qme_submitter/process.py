@@ -18,6 +18,7 @@ from qme.observe.metrics import SubmitterMetrics
 from qme.settings import Settings
 from qme_submitter.accept import Acceptor
 from qme_submitter.admin import Admin
+from qme_submitter.ahead import Ahead
 from qme_submitter.audit import Audit
 from qme_submitter.buckets import Buckets, Clock, utc_now
 from qme_submitter.changes import Changes
@@ -39,8 +40,8 @@ log = get_logger(__name__)
 PAUSE = 0.5
 #: so many intervals of the janitor lie between two looks at all executors and streams
 FULL_LOOKS = 6
-#: shortest life of the janitor's lease, in seconds
-LEASE = 15.0
+#: life of the lease of whoever leads, in seconds: so long nothing is released once it is killed
+LEASE = 6.0
 
 
 T = TypeVar("T")
@@ -79,25 +80,28 @@ class Submitter:
         self.registry = Registry(
             bus, topology.streams(settings), full_after=FULL_LOOKS * settings.janitor_interval
         )
+        self.ahead = Ahead(bus, self.registry)
         self.acceptor = Acceptor(
             self.buckets,
             self.registry,
             Room(bus),
             Quota(self.buckets, settings.queued_max),
+            self.ahead,
             repeated=metrics.deduplicated.inc,
             unroutable=metrics.unroutable.inc,
         )
         removal = Removal(self.buckets, settings.spool_keep)
-        self.changes = Changes(self.buckets, self.registry, removal)
-        self.releasing = Releasing(self.changes, settings.lost_settle, metrics)
+        self.changes = Changes(self.buckets, self.registry, removal, self.ahead)
+        self.releasing = Releasing(self.changes, self.ahead, settings.lost_settle, metrics)
         self.acceptor.accepted = self.releasing.accepted
+        self.ahead.others_wait = self.releasing.waits_at
         self.retention = Retention(removal, settings.records_keep)
         self.janitor = Janitor(
             self.changes,
             Lease(
                 bus,
                 Holder(holder=f"{settings.host}:{os.getpid()}", since=clock()),
-                max(LEASE, round(3 * settings.janitor_interval)),
+                LEASE,
             ),
             interval=settings.janitor_interval,
             grace=settings.janitor_grace,
@@ -127,7 +131,9 @@ class Submitter:
             self.registry.keep_fresh(),
             self.janitor.listen(),
             self.janitor.run(),
+            self.janitor.keep_lease(),
             self.releasing.run(),
+            self.ahead.run(),
             self.trail.keep(),
             expiry.watch(self._settings),
         )

@@ -144,6 +144,15 @@ class Registry:
         """Give the operator's word by which an executor takes nothing new in a pool."""
         return self._mirror.pauses.get((executor, pool))
 
+    def slots(self, executor: str, pool: str) -> int:
+        """Count the tasks that the living workers of a pool run at a time."""
+        now = time.monotonic()
+        return sum(
+            beat.slots
+            for (name, place, _), (beat, at) in self._mirror.beats.items()
+            if (name, place) == (executor, pool) and now - at <= beat.lives
+        )
+
     def capacities(self, executor: str, pool: str) -> list[Capacity | None]:
         """Tell what each living worker of a pool has in all; None for one that does not say."""
         now = time.monotonic()

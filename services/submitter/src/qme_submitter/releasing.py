@@ -17,7 +17,9 @@ from typing import Any
 
 from qme.bus.kv import OPERATION, Corrupt, Entry, Removed
 from qme.bus.port import Message
+from qme.contracts import resources as fit
 from qme.contracts import subjects
+from qme.contracts.resources import Capacity
 from qme.contracts.subjects import TaskKey, any_key
 from qme.contracts.tasks import (
     HEADER_OUTCOME,
@@ -30,11 +32,12 @@ from qme.contracts.tasks import (
     TaskRecord,
 )
 from qme.errors import Conflict, InvalidRequest, NotFound, QmeError
-from qme.lifecycle import Event, Never, Released, Standing, Unmet, edge
+from qme.lifecycle import Event, Never, Released, Standing, Unfit, Unmet, edge
 from qme.observe.logging import get_logger
 from qme.observe.metrics import SubmitterMetrics
+from qme_submitter.ahead import Ahead
 from qme_submitter.changes import Changes
-from qme_submitter.turns import choose
+from qme_submitter.turns import Place, choose
 from qme_submitter.waiting import Index, Waiting
 
 log = get_logger(__name__)
@@ -47,17 +50,22 @@ PIECE = 512
 GATHER = 0.02
 #: seconds between two tries while the bus is away
 RETRY = 1.0
+#: seconds between two looks at whether there is room, while anybody waits for it
+LOOK = 0.5
 _GONE = Standing(gone=True)
 
 
 class Releasing:
     """The index of what waits, kept while this submitter leads, and what follows from it."""
 
-    def __init__(self, changes: Changes, settle: float, metrics: SubmitterMetrics) -> None:
+    def __init__(self, changes: Changes, ahead: Ahead, settle: float, metrics: SubmitterMetrics) -> None:
         self._changes = changes
+        self._ahead = ahead
         self._buckets = changes.buckets
         self._metrics = metrics
+        self._registry = changes.registry
         self._index = Index(settle)
+        self._capacities: dict[Place, list[Capacity | None]] = {}
         self._heard: dict[str, tuple[TaskKey, int]] = {}
         self._leads = False
         self._wake = asyncio.Event()
@@ -95,6 +103,10 @@ class Releasing:
             log.exception("releasing.round_failed")
         return RETRY
 
+    def waits_at(self, place: Place) -> bool:
+        """Tell whether anybody waits for a turn at a place, as far as is known here."""
+        return self._leads and self._index.ready.waits_at(place)
+
     # -- what becomes known --------------------------------------------------------------------------------------------
     def accepted(self, revision: int, record: TaskRecord) -> None:
         """Take in a task that this submitter has just accepted."""
@@ -126,8 +138,13 @@ class Releasing:
         self._index.stands(uuid, revision, standing)
         self._wake.set()
 
+    def missed(self) -> None:
+        """Take in that changes may have been missed."""
+        self._ahead.hear(None)
+
     def hear(self, event: Message) -> None:
         """Take in a change as it is republished, without the record itself."""
+        self._ahead.hear(event)
         uuid, headers = event.subject.rpartition(".")[2], event.headers
         known = self._index.tasks.get(uuid)
         if HEADER_WAITS in headers:
@@ -136,8 +153,11 @@ class Releasing:
                     key = TaskKey.parse(event.subject.removeprefix(subjects.change_subject("")))
                     self._heard[uuid] = (key, event.seq)
                     self._wake.set()
-        elif known is not None:
-            self._index.left(uuid, event.seq)
+        else:
+            if known is not None:
+                self._index.left(uuid, event.seq)
+            if len(self._index.ready):
+                self._wake.set()  # there may be room for another one
         if self._index.is_parent(uuid):
             self._index.stands(uuid, event.seq, self._standing(event))
             self._wake.set()
@@ -176,13 +196,53 @@ class Releasing:
                 verdict = self._index.judge(uuid, now)
                 if isinstance(verdict, Never):
                     never.append((self._index.tasks[uuid], verdict))
-            chosen = choose(self._index.ready.values())
-            await _together(self._release(task) for task in chosen[:PIECE])
+            await self._release_some()
             await _together(self._end(task, verdict) for task, verdict in never)
             soonest = self._index.wake(now)
-        if self._index.suspects or self._index.unknown or len(chosen) > PIECE:
+        if self._index.suspects or self._index.unknown:
             return 0.0
-        return None if soonest is None else max((soonest - now) / timedelta(seconds=1), 0.0)
+        pause = None if soonest is None else max((soonest - now) / timedelta(seconds=1), 0.0)
+        # Workers come, and what they have changes, without a word to us.
+        return min(pause or LOOK, LOOK) if len(self._index.ready) else pause
+
+    async def _release_some(self) -> None:
+        """Release as many as there is room for. Raises what the bus raises."""
+        self._look_at_workers()
+        unfit: list[tuple[Waiting, str]] = []
+
+        def held(task: Waiting) -> bool:
+            if task.resources is None:
+                return False
+            why = fit.unfit(task.resources, self._registry.capacities(task.key.executor, task.key.pool))
+            if why is not None:
+                unfit.append((task, why))
+            return why is not None
+
+        chosen = choose(self._index.ready, self._ahead.room, held, PIECE)
+        for task in chosen:
+            self._ahead.take(task.key)
+        try:
+            await _together(self._release(task) for task in chosen)
+            await _together(
+                self._say_unfit(task, why) for task, why in unfit[:TOGETHER] if task.reason != why
+            )
+        except BaseException:
+            for task in chosen:
+                if self._index.tasks.get(task.key.uuid) is task:  # nobody knows whether it was released
+                    self._ahead.leave(task.key)
+                    self._index.suspects[task.key.uuid] = None
+            raise
+
+    def _look_at_workers(self) -> None:
+        """Give those another turn that no worker could run, once there are other workers."""
+        seen = {place: self._registry.capacities(*place) for place in self._index.ready.places_held()}
+        if seen != self._capacities:
+            self._index.ready.bring_back()
+        self._capacities = seen
+
+    async def _say_unfit(self, task: Waiting, why: str) -> None:
+        task.reason = why
+        await self._apply(task, Unfit(task.attempt, why))
 
     async def _read(self) -> None:
         """Read what was only heard of: tasks that wait, and parents of whom nothing is known."""
@@ -209,8 +269,10 @@ class Releasing:
             self.unusable(seen.key, seen.revision)
 
     async def _release(self, task: Waiting) -> None:
-        event = Released(self._buckets.clock(), task.record.attempt)
-        if await self._apply(task, event) and task.record.not_before is not None:
+        event = Released(self._buckets.clock(), task.attempt)
+        if not await self._apply(task, event):
+            self._ahead.leave(task.key)
+        elif task.not_before is not None:
             self._metrics.retried.inc()
 
     async def _end(self, task: Waiting, verdict: Never) -> None:
@@ -228,7 +290,7 @@ class Releasing:
             return
         name = seen.value.uid if isinstance(seen, Entry) else verdict.parent
         reason = f"it waits for {_WISHES[parent.on]} of {name}, which {again.why}"
-        await self._apply(task, Unmet(task.record.attempt, verdict.parent, now, reason))
+        await self._apply(task, Unmet(task.attempt, verdict.parent, now, reason))
 
     async def _apply(self, task: Waiting, event: Event) -> bool:
         try:
@@ -237,7 +299,7 @@ class Releasing:
             # The janitor reads it again once it changes.
             log.warning("releasing.change_refused", task=task.key.taskid, error=error.message)
             self._index.suspects.pop(task.key.uuid, None)
-            self._index.ready.pop(task.key.uuid, None)
+            self._index.ready.discard(task.key.uuid)
             return False
         if not done.record.waits:
             self._index.left(task.key.uuid, task.revision + 1)

@@ -10,12 +10,18 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from sys import intern
 
+from qme.contracts.resources import Resources
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import On, Parent, TaskRecord
 from qme.lifecycle import Met, Never, Standing, Verdict, Waits, edge
+from qme_submitter.turns import Turns
 
 _UNENDED = Standing()
+#: shared by all that wait for nobody
+_NONE: Mapping[str, On] = {}
+_NOBODY: set[str] = set()
 
 
 @dataclass(slots=True)
@@ -24,10 +30,32 @@ class Waiting:
 
     key: TaskKey
     revision: int
-    record: TaskRecord
+    attempt: int
+    user: str
+    priority: int
+    not_before: datetime | None
+    resources: Resources | None
+    reason: str | None
     parents: Mapping[str, On]
     #: those of them that have not ended as they should
-    open: set[str] = field(default_factory=set)
+    open: set[str]
+
+    @classmethod
+    def of(cls, record: TaskRecord, revision: int, parents: Mapping[str, On]) -> Waiting:
+        """Keep of a record what counts here: there may be hundreds of thousands of them."""
+        key = TaskKey(intern(record.executor), intern(record.pool), record.uuid)
+        return cls(
+            key,
+            revision,
+            record.attempt,
+            intern(record.user),
+            record.priority,
+            record.not_before,
+            record.resources,
+            record.reason,
+            parents or _NONE,
+            set(parents) if parents else _NOBODY,
+        )
 
 
 @dataclass
@@ -39,7 +67,7 @@ class Index:
     #: tasks that have to be judged: something about them has changed
     suspects: dict[str, None] = field(default_factory=dict)
     #: tasks that nothing holds back but their turn
-    ready: dict[str, Waiting] = field(default_factory=dict)
+    ready: Turns = field(default_factory=Turns)
     #: parents of whom nothing is known yet
     unknown: dict[str, None] = field(default_factory=dict)
     _children: dict[str, set[str]] = field(default_factory=dict)
@@ -58,7 +86,7 @@ class Index:
         self._unlink(uuid)
         self._left.pop(uuid, None)
         wanted = {parent.uuid: parent.on for parent in parents}
-        self.tasks[uuid] = Waiting(record.key, revision, record, wanted, set(wanted))
+        self.tasks[uuid] = Waiting.of(record, revision, wanted)
         for parent in wanted:
             self._children.setdefault(parent, set()).add(uuid)
             if parent not in self._standings:
@@ -91,7 +119,7 @@ class Index:
         for child in children:
             # Met before, it need not be now: the parent may have been rerun.
             self.tasks[child].open.add(uuid)
-            self.ready.pop(child, None)
+            self.ready.discard(child)
             self.suspects[child] = None
 
     def is_parent(self, uuid: str) -> bool:
@@ -105,8 +133,8 @@ class Index:
         One that can't start any more stays a suspect until it has left.
         """
         task = self.tasks[uuid]
-        self.ready.pop(uuid, None)
-        not_before = task.record.not_before
+        self.ready.discard(uuid)
+        not_before = task.not_before
         until = not_before if not_before is not None and now < not_before else None
         waits = until is not None
         for parent in list(task.open):
@@ -127,7 +155,7 @@ class Index:
             heapq.heappush(self._timers, (until, uuid))
         if waits:
             return Waits(until)
-        self.ready[uuid] = task
+        self.ready.add(task)
         return Met()
 
     def wake(self, now: datetime) -> datetime | None:
@@ -141,7 +169,7 @@ class Index:
     def _unlink(self, uuid: str) -> None:
         task = self.tasks.pop(uuid, None)
         self.suspects.pop(uuid, None)
-        self.ready.pop(uuid, None)
+        self.ready.discard(uuid)
         for parent in task.parents if task else ():
             children = self._children[parent]
             children.discard(uuid)

@@ -49,6 +49,13 @@ def add(parser: Parser) -> None:
     add_option(
         "--gpus", metavar="N", type=count, default=0, help="and N GPUs, which CUDA_VISIBLE_DEVICES names"
     )
+    add_option(
+        "--priority",
+        metavar="N",
+        type=_priority,
+        default=0,
+        help="higher ones first (default 0; below: later)",
+    )
     add_option("--exclusive", action="store_true", help="let nothing else run beside it on its worker")
     add_option(
         "--retries", metavar="N", type=count, default=0, help="run it again if it fails, up to N times"
@@ -111,6 +118,7 @@ def read(args: Arguments) -> Options:
         mem=args.mem,
         gpus=args.gpus,
         exclusive=args.exclusive,
+        priority=args.priority,
         retries=args.retries,
         retry_delay=args.retry_delay,
         retry_backoff=args.retry_backoff,
@@ -134,6 +142,13 @@ def _factor(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _priority(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
 def _outcomes(text: str) -> tuple[Outcome, ...]:

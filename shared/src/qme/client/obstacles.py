@@ -64,7 +64,8 @@ def obstacles(facts: Facts) -> list[Obstacle]:
 def sentence(facts: Facts) -> str | None:
     """Say what is worth telling somebody who waits for the start: the first thing that lasts."""
     record = facts.record
-    if record.ended or record.cancel is not None or not (record.due or record.claim):
+    waits = record.waiting_for is not None or record.not_before is not None
+    if record.ended or record.cancel is not None or waits:
         return None
     found = next((one for one in obstacles(facts) if one.kind in LASTING), None)
     return None if found is None else f"{record.uid}: {found.says}"

@@ -35,6 +35,7 @@ class Options:
     mem: int = 0  #: bytes; beyond, its end is out_of_memory
     gpus: int = 0
     exclusive: bool = False  #: nothing else runs beside it on its worker
+    priority: int = 0  #: higher ones first
     retries: int = 0
     retry_delay: float | None = None  #: seconds before the first retry (10)
     retry_backoff: float | None = None  #: factor from one delay to the next (2)
@@ -71,6 +72,7 @@ def prepare(command: str | Sequence[str], options: Options, *, host: str) -> Sub
         stdin=stdin,
         timeout=options.timeout,
         resources=_resources(options),
+        priority=options.priority,
         retry=_retry(options),
         message=options.message,
         labels=dict(options.labels),

@@ -59,6 +59,7 @@ class Submission(_Wire):
     script: SentFile | None = None
     timeout: float | None = None
     resources: Resources | None = None
+    priority: int = 0
     retry: RetryPolicy = RetryPolicy()
     message: str | None = None
     labels: dict[str, str] = {}

@@ -162,6 +162,7 @@ class TaskSpec(_Stored):
     script: SentFile | None = None
     timeout: float | None = None  #: seconds of run time
     resources: Resources | None = None  #: what it asks for beside a slot
+    priority: int = 0  #: higher ones first
     retry: RetryPolicy = RetryPolicy()
     message: str | None = None
     labels: dict[str, str] = {}
@@ -212,6 +213,7 @@ class TaskRecord(_Stored):
         False  #: it was given up for lost and was not: that end has been told, and counted, already
     )
     resources: Resources | None = None
+    priority: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)] = 0
     retry: RetryPolicy = RetryPolicy()
     retries: Count = 0  #: retries used so far
     cwd: str | None = None

@@ -148,6 +148,8 @@ class Rerun:
     force: bool = False
     #: what it waits for once more, as its first attempt did
     waits: WaitingFor | None = None
+    #: there is room for it: else it waits for its turn
+    at_once: bool = True
 
 
 Event = (

@@ -37,6 +37,7 @@ def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
         waiting_for=waiting_for(spec.after),
         created=now,
         resources=spec.resources,
+        priority=spec.priority,
         retry=spec.retry,
         cwd=spec.cwd,
         env=tuple(sorted(spec.env)),

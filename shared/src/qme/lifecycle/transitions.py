@@ -115,7 +115,8 @@ def _claimed(record: TaskRecord, event: Claimed) -> Transition:
 
 def _unfit(record: TaskRecord, event: Unfit) -> Transition:
     reason = sentence(event.reason)
-    if event.attempt != record.attempt or not record.due or record.ended or record.reason == reason:
+    waits = record.claim is None and not record.ended
+    if event.attempt != record.attempt or not waits or record.reason == reason:
         return _same(record)
     return Transition(_with(record, reason=reason))
 
@@ -283,7 +284,7 @@ def _rerun(record: TaskRecord, event: Rerun) -> Transition:
             record, event, "it may still be running where nobody sees it; --force starts it all the same"
         )
     begun = begin_next(record, record.outcome, retries=0, not_before=None, corrected=False)
-    if event.waits is not None:
+    if event.waits is not None or not event.at_once:
         return Transition(_with(begun, waiting_for=event.waits))
     fresh = _with(begun, released=event.at)
     return Transition(fresh, (Enqueue(record.key, fresh.attempt),))
