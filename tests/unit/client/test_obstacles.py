@@ -81,7 +81,7 @@ def facts(task: TaskRecord, *workers: Heartbeat, **more: Any) -> Facts:
             facts(record(resources=Resources(cpus=9)), beat("w", capacity=Capacity(cpus=2))),
             "it asks for 9 cpus, and no living worker has that; there is 2 cpus",
         ),
-        (facts(record(released=False)), None),
+        (facts(record(released=False)), "no worker of shell in pool lab is alive"),
         (facts(record(claimed_by="w"), beat("w")), None),
         (facts(record(claimed_by="w")), None),
         (facts(record(claimed_by="w"), beat("v", "full")), None),
