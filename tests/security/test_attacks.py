@@ -102,6 +102,23 @@ async def test_nobody_changes_what_is_anothers(working_site: Site):
     assert json.loads(site.ok("user:ann", "get", uid))["status"] == "cancelled"
 
 
+async def test_operators_alone_pause(working_site: Site):
+    """A user is refused, whose task waits is told by whom and why, and the pool's worker obeys under its own rights."""
+    site = working_site
+    words = ("executors", "pause", "shell", "--pool", "lab", "--reason", "new disks")
+    assert site.qme("user:ann", *words).returncode == NOT_PERMITTED
+    site.ok("operator:olga", *words)
+    try:
+        await until(
+            lambda: "new disks" in site.ok("user:ann", "executors", "shell", "--pool", "lab"), "it obeys"
+        )
+        uid = site.ok("user:ann", "submit", "--pool", "lab", "true")
+        assert site.ok("user:ann", "why", uid).startswith("shell is paused by olga: new disks (")
+    finally:
+        site.ok("operator:olga", "executors", "resume", "shell", "--pool", "lab")
+    assert site.qme("user:ann", "wait", uid, "--timeout", "60").returncode == 0
+
+
 async def test_who_asked_for_what_is_on_the_audit_trail(working_site: Site):
     """Who submitted and who cancelled, in whose name, from which machine, and what was refused."""
     site = working_site

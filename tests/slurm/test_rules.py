@@ -21,7 +21,7 @@ async def test_what_is_refused_is_no_job(workers: Workers, monkeypatch: pytest.M
     work = workers.slurm.work
     fake, script, sly = work / "sbatch", work / "rules.sh", work / "sly.sh"
     fake.write_text(f"#!/bin/sh\ntouch {work}/mark\n")
-    script.write_text("#!/bin/sh\necho allowed\n")
+    script.write_text("#!/bin/sh\n#SBATCH -o %x.out\necho allowed\n")
     sly.write_text("#!/bin/sh\n#SBATCH --export=ALL,A=1\n:\n")
     for one in (fake, script, sly):
         one.chmod(0o755)
@@ -31,24 +31,28 @@ async def test_what_is_refused_is_no_job(workers: Workers, monkeypatch: pytest.M
     lab = workers.lab
     async with lab.worker(executor, bus=await workers._server.connect(lab.bus.user)):
         refused = {
-            await workers.submit("--wrap", f"touch {work}/mark"): "options_deny: sbatch --wrap",
-            await workers.submit("sly.sh"): "options_deny: sbatch --export",
-            await workers.submit("-D", "/", "rules.sh"): "directories: --chdir / is not below",
+            await workers.submit("--wrap", f"touch {work}/mark"): " options_deny: sbatch --wrap",
+            await workers.submit("sly.sh"): " options_deny: sbatch --export",
+            await workers.submit("none.sh"): "s: the script none.sh is not found",
+            await workers.submit("-D", "/", "rules.sh"): " directories: --chdir / is not below",
             await lab.submit(
                 "./sbatch", "rules.sh", cwd=str(work)
-            ): f"allow: the program {work}/sbatch is not",
-            await lab.submit("sbatch", "rules.sh", cwd="/"): "directories: the working folder / is not below",
+            ): f" allow: the program {work}/sbatch is not",
+            await lab.submit(
+                "sbatch", "rules.sh", cwd="/"
+            ): " directories: the working folder / is not below",
         }
         for key, says in refused.items():
             record = await lab.ended(key)
             assert record.outcome is Outcome.SUBMIT_FAILED
-            assert (record.reason or "").startswith(f"refused by this worker's rule {says}")
+            assert (record.reason or "").startswith(f"refused by this worker's rule{says}")
             assert workers.jobs(key) == []
         assert not (work / "mark").exists()
         allowed = await workers.submit("rules.sh")
         (record,) = await workers.ended([allowed])
         assert record.outcome is Outcome.SUCCESS
         assert len(workers.jobs(allowed)) == 1
+        assert (work / f"{script.name}.out").read_text() == "allowed\n"
 
 
 def test_why_a_job_waits_and_a_signal(qme: Stack, slurm: Cluster) -> None:

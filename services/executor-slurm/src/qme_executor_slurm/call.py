@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import shutil
@@ -45,8 +46,10 @@ def prepare_call(task: Task, settings: SlurmSettings | None = None) -> Call:
     text = _content(path) if path else stdin or b""
     if word and path and not _leads_there(word, path, folder):
         argv[1 + (sbatch_words.read(argv[1:]).script or 0)] = str(path)
-    if settings is not None:
+    if settings is not None and rules.look_inside(settings):
         _check(settings, task, argv, text, place.cwd)
+        if word:
+            argv[1 + (sbatch_words.read(argv[1:]).script or 0)] = str(_judged(path, word, text, task))
     mark = sbatch.marker(task.spec.uuid, task.number)
     submission = sbatch.build(argv, mark, script=text.decode(errors="replace"), env=task.spec.env)
     return Call(submission, place, stdin, path)
@@ -63,6 +66,20 @@ def _check(settings: SlurmSettings, task: Task, argv: list[str], script: bytes, 
     text = script.decode(errors="replace")
     if (why := rules.refusal(settings, words, text, task.spec.env, resolved)) is not None:
         raise WorkplaceError(why)
+
+
+def _judged(path: Path | None, word: str, text: bytes, task: Task) -> Path:
+    """Put what was judged where nobody changes it before sbatch reads it, under the name that jobs get from it."""
+    if path is None or len(text) == _LARGEST:
+        why = "is not found" if path is None else "is too large"
+        raise WorkplaceError(
+            f"refused by this worker's rules: the script {word} {why}, so its options can't be seen"
+        )
+    digest = hashlib.sha256(text).hexdigest()
+    copy = SentFile(name=path.name, content=base64.b64encode(text).decode(), mode=0o700, sha256=digest)
+    folder = task.directory / f"judged-{digest[:16]}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return lay_out(copy, folder)
 
 
 def clusters_of(task: Task) -> str | None:

@@ -22,6 +22,12 @@ _VARIABLE = "SBATCH_"
 _SPELLED = {"array-inx": "array", "timelimit": "time", "overcommit": "overcommit", "debug": "verbose"}
 
 
+def look_inside(settings: SlurmSettings) -> bool:
+    """Tell whether it matters what options an sbatch has."""
+    set_ = (settings.options, settings.options_deny, settings.allow, settings.directories)
+    return any(rule is not None for rule in set_)
+
+
 def refusal(
     settings: SlurmSettings,
     words: Words,
