@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -10,7 +11,11 @@ from tests.integration.nats_server import NatsServer
 from tests.integration.standing import standing
 from tests.integration.test_worker_killed import stop
 
+from qme.bus.port import Bus
+from qme.contracts import subjects
 from qme.contracts.tasks import Outcome, RetryPolicy, Status
+from qme.exporter import catalog
+from qme.exporter.totals import Totals
 
 pytestmark = [
     pytest.mark.nats,
@@ -44,6 +49,25 @@ async def test_stopped_lost_and_back(tmp_path: Path) -> None:
             await stop(worker)
         assert (done.outcome, done.data["returncode"], done.attempt) == (Outcome.FAILED, 3, 1)
         assert site.lab.starts(key) == 1
+        assert await counted(site.lab.bus, key.uuid) == {"finished lost": 1, "corrected failed": 1}
+
+
+async def counted(bus: Bus, uuid: str) -> dict[str, int]:
+    """What the exporter makes of the audit trail of a task, once that tells of a correction."""
+    async with asyncio.timeout(30):
+        while True:
+            totals = Totals()
+            async for event in bus.read(subjects.EVENTS, subjects.event_filter(uuid)):
+                totals.count(event)
+            if any(count for _, count in totals.counts(catalog.CORRECTED)):
+                break
+            await asyncio.sleep(0.1)
+    return {
+        " ".join((metric.name.removeprefix("qme_").split("_", 1)[1], *labels[2:])): count
+        for metric in catalog.COUNTERS
+        for labels, count in totals.counts(metric)
+        if count
+    }
 
 
 async def test_killed_lost_and_restarted(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ from collections import Counter
 
 import pytest
 from tests.metrics.site import DEPLOY, SERVICES, Prometheus, Watched, until
+from tests.metrics.table import GROUPS
+
+from qme.exporter import catalog
 
 pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -94,6 +97,14 @@ def test_every_panel_has_data(prometheus: Prometheus) -> None:
     metric = re.match(r"label_values\((\w+), executor\)", variable["query"]["query"])
     assert metric is not None
     assert {one["metric"]["executor"] for one in prometheus.query(metric[1])} == {"shell", "slurm"}
+
+
+def test_every_metric_is_documented(prometheus: Prometheus) -> None:
+    """What the pages show has a line in docs/deploy/metrics.md, and the other way round; one is there only at times."""
+    names = prometheus.api("label/__name__/values")
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names if name.startswith("qme_")}
+    documented = {row.name for rows in GROUPS.values() for row in rows()}
+    assert shown | {catalog.OLDEST.name} == documented | {"qme_build_info"}
 
 
 def test_every_alert_is_judged_and_none_fires_where_all_is_well(prometheus: Prometheus) -> None:

@@ -6,8 +6,11 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -156,6 +159,22 @@ def test_it_waits_for_a_bus_that_is_not_there(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=10)
         assert process.returncode == 0
+
+
+def test_it_is_well_but_not_ready_while_it_waits_for_its_bus(tmp_path: Path) -> None:
+    """Whoever watches it does not start it anew for that, and sends it no requests."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+    with submitter(tmp_path, QME_NATS_URL="nats://127.0.0.1:1", QME_METRICS_PORT=str(port)) as process:
+        until(process, "submitter.waits_for_bus")
+        found = {}
+        for path in ("healthz", "readyz"):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+                    found[path] = answer.status
+            except urllib.error.HTTPError as error:
+                found[path] = error.code
+        assert found == {"healthz": 200, "readyz": 503}
 
 
 def test_refused_credentials_end_it_with_a_sentence(server: NatsServer, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The page of a service: who is told what."""
 
+import asyncio
 import http.client
 import os
 import shutil
@@ -7,13 +8,14 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from qme.errors import SettingsError
 from qme.observe import peer
-from qme.observe.health import Page, serve
+from qme.observe.health import Page, Pulse, read_token, serve, shown
 from qme.observe.metrics import WorkerMetrics
 
 NOBODY = 65_534
@@ -195,3 +197,56 @@ def test_a_peer_that_hangs_up_prints_nothing(capfd: pytest.CaptureFixture[str]) 
             client.sendall(b"\x16\x03\x01 no http\r\n\r\n")
         assert get(port, "/healthz")[0] == 200
     assert capfd.readouterr().err == ""
+
+
+async def test_a_service_that_stands_still_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its event loop has not turned for long: whoever watches it starts it anew."""
+    clock = [0.0]
+    pulse = Pulse(lambda: clock[0])
+    beating = asyncio.create_task(pulse.beat())
+    await asyncio.sleep(0)
+    clock[0] += 59
+    assert pulse.beats()
+    clock[0] += 2
+    assert not pulse.beats()
+    beating.cancel()
+
+
+async def test_a_service_shows_its_version_and_itself(tmp_path: Path) -> None:
+    """While it works, and to who has the token of the file; without a port it shows nothing."""
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef\n")
+    token.chmod(0o640)
+    async with shown("worker", CollectorRegistry(), no, port=0, token_file=tmp_path / "none") as port:
+        assert port is None
+    free = socket.create_server(("127.0.0.1", 0))
+    wanted = free.getsockname()[1]
+    free.close()
+    async with shown("worker", CollectorRegistry(), no, port=wanted, token_file=token) as port:
+        assert port == wanted
+        asked = [
+            await asyncio.to_thread(get, wanted, path, "Bearer 0123456789abcdef")
+            for path in ("/healthz", "/readyz", "/metrics")
+        ]
+    assert [status for status, _ in asked] == [200, 503, 200]
+    assert 'qme_build_info{service="worker",version="' in asked[2][1]
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "problem"),
+    [
+        ("0123456789abcdef", 0o644, "anybody may read"),
+        ("short", 0o600, "has to hold 16 characters or more"),
+        (None, 0, "can't be read"),
+    ],
+)
+def test_a_token_that_protects_nothing_is_refused(
+    text: str | None, mode: int, problem: str, tmp_path: Path
+) -> None:
+    """One line, with the file."""
+    path = tmp_path / "token"
+    if text is not None:
+        path.write_text(text)
+        path.chmod(mode)
+    with pytest.raises(SettingsError, match=problem):
+        read_token(path)

@@ -151,6 +151,7 @@ class _Server(ThreadingTCPServer):
 
     def __init__(self, address: tuple[str, int], page: Page) -> None:
         self.page = page
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
