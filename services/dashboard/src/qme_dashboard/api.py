@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from qme.client import AsyncClient, Chunk
 from qme.client.output import Output
+from qme.client.selectors import Ambiguous
 from qme.contracts.messages import Target
 from qme.contracts.output import STREAMS
 from qme.errors import BusUnavailable, InvalidRequest, NotFound, NotPermitted, QmeError
@@ -28,7 +29,7 @@ from qme_dashboard.words import path_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-_STATUS = {NotFound: 404, NotPermitted: 403, InvalidRequest: 400, BusUnavailable: 503}
+_STATUS = {Ambiguous: 409, NotFound: 404, NotPermitted: 403, InvalidRequest: 400, BusUnavailable: 503}
 
 
 def _ok(holds: bool) -> Response:
@@ -38,8 +39,9 @@ def _ok(holds: bool) -> Response:
 class Api:
     """The routes, on one hub."""
 
-    def __init__(self, hub: Hub, *, may_act: bool, named: bool) -> None:
+    def __init__(self, hub: Hub, *, may_act: bool, named: bool, auth: str = "token") -> None:
         self._hub = hub
+        self._auth = auth
         self._may_act, self._named = may_act, named
 
     def routes(self) -> list[Route]:
@@ -76,7 +78,7 @@ class Api:
 
     async def openapi(self, _: Request) -> Response:
         """Describe all this."""
-        return JSONResponse(document())
+        return JSONResponse(document(self._auth))
 
     # -- reading -----------------------------------------------------------------------------------------------------
     async def tasks(self, request: Request) -> Response:

@@ -16,6 +16,8 @@ from qme_dashboard.queries import Filter, Paging
 
 #: bytes that the body of a request may have
 LARGEST = 256 * 1024
+#: the highest number of an attempt
+HIGHEST = 2**31 - 1
 _TIMES = ("created", "started", "finished")
 
 
@@ -91,9 +93,13 @@ def _id(task: Any) -> tuple[str, int | None]:
     match task:
         case str():
             return task, None
-        case {"task": str() as name, "attempt": int() as attempt}:
+        case {"task": str() as name, "attempt": int() as attempt} if _is_attempt(attempt):
             return name, attempt
     raise InvalidRequest(f'no task: {task!r}; say "ID" or {{"task": "ID", "attempt": N}}')
+
+
+def _is_attempt(number: int) -> bool:
+    return not isinstance(number, bool) and 1 <= number <= HIGHEST
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -117,9 +123,9 @@ def change_shown(change: Change) -> dict[str, Any]:
     return {
         "at": at,
         "task": change.taskid,
-        "attempt": change.attempt,
-        "status": change.status,
-        "outcome": change.outcome,
+        "attempt": int(change.attempt) if change.attempt.isdigit() else None,
+        "status": change.status or None,
+        "outcome": change.outcome or None,
         "by": change.by,
     }
 

@@ -48,7 +48,7 @@ def serve(settings: Settings) -> int:
             yield
             hub.close()
 
-        api = Api(hub, may_act=may_act, named=named)
+        api = Api(hub, may_act=may_act, named=named, auth=rules.auth)
         shown = settings.metrics_token
         app = Guard(pages.app(api.routes(), lifespan), rules, read_token(shown) if shown else None)
         config = uvicorn.Config(
