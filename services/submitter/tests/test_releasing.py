@@ -12,7 +12,7 @@ import pytest
 
 from qme.bus.memory import MemoryBus
 from qme.contracts.messages import Submission, SubmitRequest, Target
-from qme.contracts.tasks import On, Outcome, Parent, Status, TaskRecord
+from qme.contracts.tasks import HEADER_OUTCOME, On, Outcome, Parent, Status, TaskRecord, event_headers
 from qme.errors import InvalidRequest, NotFound
 from qme.lifecycle import Claimed, Ended, Vanished, violations
 from qme_submitter.process import Submitter
@@ -138,6 +138,21 @@ async def test_of_another_submitters_tasks_the_leader_hears(world: World) -> Non
         await submit(other, parent, child)
         await end(world, parent)
         await becomes(world, child, "due")
+
+
+async def test_an_outcome_that_nobody_knows_is_no_end(world: World) -> None:
+    """A worker writes the headers of its changes; whatever stands there, the leader goes on."""
+    async with leading(await world.submitter()) as one:
+        parent, other = submission(), submission()
+        child, grandchild = after(parent), after(other)
+        assert await submit(one, parent, other, child, grandchild) == [None] * 4
+        entry = await one.buckets.records.get(str((await world.record(parent.uuid)).key), leader=True)
+        assert entry is not None
+        headers = event_headers(entry.value, "w") | {HEADER_OUTCOME: "splendid"}
+        await one.buckets.records.update(entry.key, entry.value, entry.revision, headers=headers)
+        await end(world, other)
+        await becomes(world, grandchild, "due")
+        assert await state(world, child) == "waits"
 
 
 async def test_who_begins_to_lead_finds_what_waits(world: World) -> None:

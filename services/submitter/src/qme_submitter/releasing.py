@@ -53,6 +53,7 @@ RETRY = 1.0
 #: seconds between two looks at whether there is room, while anybody waits for it
 LOOK = 0.5
 _GONE = Standing(gone=True)
+_OUTCOMES = frozenset(Outcome)
 
 
 class Releasing:
@@ -167,7 +168,8 @@ class Releasing:
         if OPERATION in headers:
             return _GONE
         outcome = headers.get(HEADER_OUTCOME)
-        if outcome is None or HEADER_STATUS not in headers:
+        # A worker may write any word there, and a later version one that is not known here.
+        if outcome not in _OUTCOMES or HEADER_STATUS not in headers:
             return Standing()
         return Standing(Outcome(outcome), HEADER_PROVISIONAL in headers, self._buckets.clock())
 
