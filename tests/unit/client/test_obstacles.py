@@ -95,6 +95,7 @@ def test_what_is_said_to_those_who_wait(seen: Facts, said: str | None) -> None:
     assert sentence(seen) == (None if said is None else f"{UID}: {said}")
 
 
+TURN = "it is not its turn: higher priorities go first (its own is 0), and users take turns"
 PARENT = Parent(uuid="u2", on=On.SUCCESS)
 
 
@@ -151,7 +152,7 @@ PARENT = Parent(uuid="u2", on=On.SUCCESS)
         ),
         (
             facts(record(released=False), beat("w")),
-            {"turn": "submitters release it when it is its turn"},
+            {"turn": TURN},
         ),
         (
             facts(record(), beat("w", active=1), beat("v", active=1), before=1),

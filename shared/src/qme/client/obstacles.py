@@ -143,7 +143,8 @@ def _free(facts: Facts) -> Iterator[Obstacle]:
         says = f"attempt {record.attempt} begins in {span(left)}: it ended badly before, and waits"
         yield Obstacle("not_before", says, {"not_before": record.not_before})
     elif record.released is None:
-        yield Obstacle("turn", "submitters release it when it is its turn")
+        says = f"it is not its turn: higher priorities go first (its own is {record.priority}), and users take turns"
+        yield Obstacle("turn", says, {"priority": record.priority})
     yield from _line(facts)
 
 

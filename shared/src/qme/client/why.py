@@ -81,12 +81,15 @@ async def _ancestor(client: AsyncClient, parent: Parent) -> Ancestor:
 
 
 async def _before(bus: Bus, record: TaskRecord) -> int | None:
-    """Count what is queued before it, by the ids, which sort by time: a retry has an older place than its turn is."""
-    if not record.due:
+    """Count what is queued before it: all of it before a task whose turn has not come, else what has an older id.
+
+    Ids sort by time, and a retry has one that is older than its place.
+    """
+    if record.claim is not None or record.waiting_for is not None or record.not_before is not None:
         return None
     queue = subjects.queue_filter(record.executor, record.pool)
     names = await bus.subjects(subjects.TASKS, queue)
-    return sum(name.rpartition(".")[2] < record.uuid for name in names)
+    return sum(not record.due or name.rpartition(".")[2] < record.uuid for name in names)
 
 
 async def _last_seen(client: AsyncClient, record: TaskRecord) -> datetime | None:
