@@ -196,7 +196,7 @@ class Acceptor:
 
     def _note(self, record: TaskRecord) -> str | None:
         """Tell who submits that nobody takes the task just now."""
-        if not record.due:
+        if record.ended or record.claim or record.waiting_for or record.not_before:
             return None
         place = record.executor, record.pool
         if (pause := self.registry.pause(*place)) is not None:
