@@ -88,6 +88,38 @@ slurm-up: ## start a small real Slurm, its state in .slurm-lab, and say how to u
 slurm-down: ## end that Slurm and the jobs in it
 	@deploy/slurm-lab/down
 
+# -- containers -------------------------------------------------------------------------------------------------------
+
+SERVICES ?= submitter dashboard exporter nats executor-shell executor-slurm
+IMAGE ?= qme-{}
+DOCKER ?= docker
+SOURCES = $(shell find $(PACKAGES:%=%/src) -name '*.py')
+
+# For the Python of .venv: the base of the images has to have the same (3.11 and 3.12 are two). Those of others first: they
+# change with the pins only.
+build/wheels/.others: $(INPUTS) .venv/.ready
+	@rm -rf build/wheels && mkdir -p build/wheels
+	@$(BIN)/python -m pip wheel -qq --no-build-isolation -c constraints.txt -w build/wheels './shared[local]' \
+		$(patsubst %,./%,$(filter-out shared,$(PACKAGES))) >&2
+	@touch $@
+
+build/wheels/.ready: build/wheels/.others $(SOURCES)
+	@rm -f build/wheels/qme_*.whl
+	@$(BIN)/python -m pip wheel -qq --no-build-isolation --no-deps -w build/wheels $(patsubst %,./%,$(PACKAGES)) >&2
+	@touch $@
+
+.PHONY: wheels
+wheels: build/wheels/.ready ## build/wheels: all that the images install, so that they build without a network
+
+.PHONY: images
+images: wheels ## container images qme-submitter, …: make images [BASE=python:3.11-slim-bookworm SERVICES='…' IMAGE=site/qme-{}]
+	@for service in $(SERVICES); do \
+		name=$$(echo '$(IMAGE)' | sed "s/{}/$$service/"); \
+		$(DOCKER) build -q --network=none --force-rm -f deploy/docker/Dockerfile $(if $(BASE),--build-arg BASE=$(BASE)) \
+			$(if $(QME_UID),--build-arg UID=$(QME_UID)) --build-arg SERVICE=$$service -t $$name . >/dev/null || exit 1; \
+		echo "built $$name"; \
+	done
+
 # -- check ------------------------------------------------------------------------------------------------------------
 
 .PHONY: check
@@ -164,7 +196,10 @@ test-containers: setup ## NATS nodes in containers, paused, killed and cut off
 
 .PHONY: test-deploy
 test-deploy: setup ## what a site installs: units, images, pages that are followed, two versions side by side
-	@scripts/need systemd-analyze systemd
+	@PATH=$$PATH:/usr/sbin scripts/need systemd-analyze systemd
+	@PATH=$$PATH:/usr/sbin scripts/need dockerd docker.io
+	@PATH=$$PATH:/usr/sbin scripts/need debootstrap debootstrap
+	@scripts/need docker-compose docker-compose
 	@scripts/group deploy $(PYTEST) tests/deploy
 
 .PHONY: test-metrics

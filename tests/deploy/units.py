@@ -61,11 +61,11 @@ class Unit:
                     found[key] = " ".join(shlex.split(value)) if quoted else value.strip()
         return found
 
-    def argv(self, key: str = "ExecStart", env: Mapping[str, str] | None = None) -> list[str]:
-        """Give the command of a key: a word that is $NAME alone is split at its spaces, as systemd does."""
+    def argv(self, line: str | None = None, env: Mapping[str, str] | None = None) -> list[str]:
+        """Give the words of a command, ExecStart= by default: one that is $NAME alone is split at its spaces."""
         known = {**self.environment(), **(env or {})}
         words: list[str] = []
-        for word in shlex.split(self.one(key)):
+        for word in shlex.split(self.one("ExecStart") if line is None else line):
             if word.startswith("$"):
                 words += known.get(word[1:].strip("{}"), "").split()
             else:

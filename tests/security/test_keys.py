@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -78,7 +79,10 @@ async def test_a_key_is_renewed_without_anybody_being_cut_off(site: Site):
 
 
 async def test_a_pool_that_is_added_later_works_after_a_reload(site: Site):
-    """Accounts, exports and imports come along, without a restart, for connections that are there already."""
+    """Accounts, exports and imports come along, without a restart, for connections that are there already.
+
+    By the second reload: the server forgets what a new account imports until it looks again.
+    """
     ann = await Probe.open(site, "user:ann")
     assert not await ann.may_publish("$KV.qme_tasks.shell.lab.x", b"{}", answered=False)
     site.add(Role.WORKER, "lab", LAB)
@@ -87,6 +91,8 @@ async def test_a_pool_that_is_added_later_works_after_a_reload(site: Site):
     await lab.serve("qme.action.*.shell.lab.w1")
     answer = await ann.client.request("qme.action.ann.shell.lab.w1", b"{}", timeout=ANSWER)
     assert answer.data == b"here"
+    await site.reload()  # what the new account says to the streams' arrives from the second reload on
+    assert await lab.may_publish("$JS.API.STREAM.INFO.KV_qme_tasks", b"")
     for one in (ann, lab):
         await one.client.close()
 
@@ -105,6 +111,17 @@ def test_files_are_private_and_hold_what_they_must(tmp_path: Path):
         assert entry.key in text
         assert found["seed"] not in text
         assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="platform: only root can give files away")
+def test_what_root_changes_stays_the_servers(tmp_path: Path):
+    """The folder's owner, as whom the server runs, can read what an administrator has changed."""
+    book = Book(tmp_path / "auth")
+    book.start()
+    os.chown(book.folder, 12345, 12346)
+    key = book.add("qme", Role.USER, "ann")
+    owners = {path.name: path.stat().st_uid for path in (book.include, book.folder / "identities.json", key)}
+    assert owners == {"qme-auth.conf": 12345, "identities.json": 12345, key.name: 0}
 
 
 def test_beginning_again_keeps_who_is_there_and_renews_the_servers_file(tmp_path: Path):

@@ -1,6 +1,7 @@
 """The identities of a site: a JSON file in a folder of the administrator's, and the server's include file beside it.
 
-Both are replaced whole, under a lock. The book holds public keys; a secret one goes into its credentials file only.
+Both are replaced whole, under a lock, and belong to whom the folder belongs to. The book holds public keys; a
+secret one goes into its credentials file only.
 """
 
 from __future__ import annotations
@@ -210,6 +211,9 @@ def _replace(path: Path, text: str) -> None:
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        if os.geteuid() == 0:  # the server reads it as another account, which the folder belongs to
+            owner = path.parent.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

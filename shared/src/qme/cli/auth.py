@@ -26,6 +26,7 @@ qme auth expire                            take those away and print them: run i
 qme auth show                              who has which role, since when
 """
 _RELOAD = "the server takes it over with: nats-server --signal reload=PID (no connection of others is lost)"
+_AGAIN = "the first worker of a pool: reload twice, a second apart; NATS connects a new account at the second"
 
 
 def auth_arguments(parser: Parser) -> None:
@@ -66,6 +67,8 @@ def auth(args: Arguments, context: Context) -> int:
             place = _place(args, words[1])
             print(book.add(args.team, _role(words[0]), words[1], place, lasts=args.expires))
             say(_RELOAD)
+            if args.executor is not None:
+                say(_AGAIN)
         case "revoke":
             for entry in book.revoke(args.team, words[0], key=args.key, old=args.old):
                 say(f"revoked: {entry.role} {entry.name}, key {entry.key[-8:]}")
