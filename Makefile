@@ -200,6 +200,7 @@ test-deploy: setup ## what a site installs: units, images, pages that are follow
 	@PATH=$$PATH:/usr/sbin scripts/need dockerd docker.io
 	@PATH=$$PATH:/usr/sbin scripts/need debootstrap debootstrap
 	@scripts/need docker-compose docker-compose
+	@scripts/need prometheus prometheus
 	@scripts/group deploy $(PYTEST) tests/deploy
 
 .PHONY: test-metrics

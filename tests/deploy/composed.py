@@ -25,6 +25,17 @@ BASE = os.environ.get("QME_TEST_BASE_IMAGE")
 #: whether the wheels that are made here fit the base that is
 PYTHON = sys.version_info[:2] == (3, 11)
 NODES = ("n1", "n2", "n3")
+PORTS = ("QME_NATS_PORT", "QME_NATS_PORT_2", "QME_NATS_PORT_3", "QME_DASHBOARD_PORT", "QME_PROMETHEUS_PORT")
+#: Debian's Prometheus in an image, as its makers' can't be had: the same user, folders and arguments
+PROMETHEUS = """
+ARG BASE
+FROM ${BASE}
+COPY prometheus /bin/prometheus
+RUN install -d -o 65534 -g 65534 /prometheus
+USER 65534:65534
+VOLUME /prometheus
+ENTRYPOINT ["/bin/prometheus"]
+"""
 #: seconds for everything to be healthy, and for the images
 PATIENCE, BUILDING = 180, 900
 
@@ -44,8 +55,7 @@ class Composed:
         self.site = folder / "site"
         self._home = folder / "home"
         self._prefix = f"qme-test-{os.getpid()}-"
-        self._ports = free_ports(4)
-        names = ("QME_NATS_PORT", "QME_NATS_PORT_2", "QME_NATS_PORT_3", "QME_DASHBOARD_PORT")
+        self._ports = free_ports(len(PORTS))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("QME_", "NATS_"))}
         self._env = {
             **kept,
@@ -56,7 +66,8 @@ class Composed:
             "QME": str(Path(sys.executable).with_name("qme")),
             "QME_SITE": str(self.site),
             "QME_IMAGE_PREFIX": self._prefix,
-            **{name: str(port) for name, port in zip(names, self._ports, strict=True)},
+            "QME_PROMETHEUS_IMAGE": f"{self._prefix}prometheus",
+            **{name: str(port) for name, port in zip(PORTS, self._ports, strict=True)},
         }
 
     def build(self) -> None:
@@ -67,6 +78,13 @@ class Composed:
         wanted = set(re.findall(r"^ +SERVICE: (\S+)$", self._compose("config"), re.MULTILINE))
         words = [f"BASE={base}", f"IMAGE={self._prefix}{{}}", f"SERVICES={' '.join(sorted(wanted))}"]
         self._run(["make", "images", *words])
+        if (program := shutil.which("prometheus")) is not None:
+            context = self._home.parent / "prometheus"
+            context.mkdir()
+            shutil.copy(program, context / "prometheus")
+            (context / "Dockerfile").write_text(PROMETHEUS)
+            given = ["--network=none", "--build-arg", f"BASE={base}", "--tag", f"{self._prefix}prometheus"]
+            self.docker("build", "--quiet", *given, str(context))
 
     def up(self) -> None:
         """Start it, and wait until every container says that it is healthy."""
@@ -78,16 +96,22 @@ class Composed:
                 raise TimeoutError(f"{self.health()}\n{self.logs()[-6000:]}")
             time.sleep(0.5)
 
+    def watch(self) -> str:
+        """Start Prometheus as well, and give where it is."""
+        self._compose("--profile", "watch", "up", "--detach", "--no-build", "prometheus")
+        return f"http://127.0.0.1:{self._ports[4]}"
+
     def down(self) -> None:
         """End it, and remove whatever was made for it."""
-        self._compose("down", "--volumes", "--timeout", "5", check=False)
+        self._compose("--profile", "watch", "down", "--volumes", "--timeout", "5", check=False)
         images = self.docker("images", "--quiet", "--filter", f"reference={self._prefix}*").split()
         if images:
             self.docker("rmi", "--force", *set(images), check=False)
 
     def health(self) -> dict[str, str]:
-        """Give what the health check of each container has found."""
-        return {name: one["State"]["Health"]["Status"] for name, one in self.containers().items()}
+        """Give what the health check of each container has found, where there is one."""
+        known = {name: one["State"] for name, one in self.containers().items()}
+        return {name: state["Health"]["Status"] for name, state in known.items() if "Health" in state}
 
     def containers(self) -> dict[str, Any]:
         """Give all that the engine knows of each container, by its service's name."""

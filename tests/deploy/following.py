@@ -50,7 +50,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.nats, self.dashboard = free_ports(2)
+        self.nats, self.dashboard, self.exporter = free_ports(3)
         self._shims = folder / "shims"
         self._shims.mkdir()
         self._shim("python3", f'exec {sys.executable} "$@"')
@@ -141,12 +141,12 @@ class Site:
             assert time.monotonic() < deadline, f"{unit} never says {words}: {self.said()[-6000:]}"
             time.sleep(0.05)
 
-    def until_dashboard(self) -> None:
-        """Wait until the dashboard answers."""
+    def until_ready(self, port: int) -> None:
+        """Wait until a service says that it does its work."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.dashboard}/healthz", timeout=5):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
                 assert time.monotonic() < deadline, self.said()[-6000:]
@@ -196,6 +196,8 @@ class Site:
             f"{_NAME}:4222", f"localhost:{self.nats}"
         )
         text = text.replace(_NAME, "localhost")
+        own = f"echo QME_METRICS_PORT={self.exporter} > /etc/qme/team-qme-exporter.env"
+        text = text.replace("systemctl enable --now qme-nats", f"{own}\nsystemctl enable --now qme-nats")
         text = text.replace("QME_DASHBOARD_AUTH", f"QME_DASHBOARD_PORT={self.dashboard}\nQME_DASHBOARD_AUTH")
         return _PATHS.sub(lambda found: self._place(found[1], machine), text)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,8 @@ pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def test_the_file_has_the_parts_of_a_site(composed: Composed) -> None:
-    """Three NATS nodes, two submitters, a worker and a dashboard are up, and each says that it is healthy."""
-    assert set(composed.health()) == {*NODES, "submitter-1", "submitter-2", "worker", "dashboard"}
+    """Three NATS nodes, two submitters, a worker, dashboard and exporter, each of which says that it is healthy."""
+    assert set(composed.health()) == {*NODES, "submitter-1", "submitter-2", "worker", "dashboard", "exporter"}
     assert set(composed.health().values()) == {"healthy"}
 
 
@@ -57,6 +59,25 @@ def test_a_task_that_is_submitted_into_it_succeeds(composed: Composed) -> None:
     assert (shown["outcome"], shown["pool"]) == ("success", "site")
 
 
+def test_prometheus_reads_every_service(composed: Composed) -> None:
+    """With the token that is mounted into it; and the exporter has counted the task that ran."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("there is no prometheus: apt-get install prometheus")
+    address = composed.watch()
+
+    def value(query: str) -> float:
+        asked = f"{address}/api/v1/query?query={urllib.parse.quote(query)}"
+        try:
+            with urllib.request.urlopen(asked, timeout=10) as answer:
+                found = json.load(answer)["data"]["result"]
+        except OSError:
+            return 0.0
+        return float(found[0]["value"][1]) if found else 0.0
+
+    until(lambda: value('sum(up{job="qme"})') == 5, 90)
+    until(lambda: value("sum(qme_tasks_finished_total)") >= 1, 90)
+
+
 def test_a_new_key_counts_after_a_reload(composed: Composed) -> None:
     """Somebody is added while everything runs; nobody is cut off, and a HUP lets them in."""
     away = composed.logs().count("the bus is away")
@@ -86,6 +107,7 @@ def test_no_secret_of_the_site_is_shown(composed: Composed) -> None:
     """Neither a key nor a password stands in what containers say, in what the engine tells of them, or in images."""
     keys = [json.loads(path.read_text())["seed"] for path in (composed.site / "keys").glob("*.json")]
     password = (composed.site / "keys/dashboard-password").read_text().strip().partition(":")[2]
+    tokens = [(composed.site / "keys" / name).read_text() for name in ("metrics-token", "grafana-password")]
     routes = (composed.site / "nats/routes.conf").read_text().split('"')[1]
     assert len(keys) == 5
     told = composed.logs() + json.dumps(composed.containers())
@@ -94,4 +116,4 @@ def test_no_secret_of_the_site_is_shown(composed: Composed) -> None:
         composed.docker("history", "--no-trunc", one["Image"]) for one in composed.containers().values()
     )
     assert "submitter.ready" in told
-    assert [secret for secret in (*keys, password, routes) if secret in told] == []
+    assert [secret for secret in (*keys, *tokens, password, routes) if secret in told] == []

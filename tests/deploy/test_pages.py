@@ -70,7 +70,8 @@ def _done(site: Site, block: Block) -> str:
     if "qme-worker@shell" in block.text:
         site.until_said("qme-worker@shell", "presence.advertised")
     if "qme-dashboard@qme" in block.text:
-        site.until_dashboard()
+        site.until_ready(site.dashboard)
+        site.until_ready(site.exporter)
     return printed
 
 
@@ -122,6 +123,15 @@ def test_the_key_that_was_taken_away_opens_nothing(followed: Followed, tmp_path:
     assert "the bus is away" not in followed.site.said()
 
 
+def test_the_exporter_speaks_for_the_bus(followed: Followed) -> None:
+    """It is ready, and counts what ran; it is read here by the account that it runs as."""
+    address = f"http://127.0.0.1:{followed.site.exporter}"
+    with urllib.request.urlopen(f"{address}/readyz", timeout=30) as answer:
+        assert answer.read() == b"ok\n"
+    with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:
+        assert b'qme_tasks_submitted_total{executor="shell",pool="personal"}' in answer.read()
+
+
 def test_the_dashboard_asks_for_its_password(followed: Followed) -> None:
     """It shows Ann's tasks to who knows it, and to nobody else."""
     address = f"http://127.0.0.1:{followed.site.dashboard}/api/tasks"
@@ -138,7 +148,7 @@ def test_no_secret_is_where_others_look(followed: Followed) -> None:
     """Not in a journal, a record, the audit trail, a list of processes, what a page's block prints, or an error."""
     site = followed.site
     secrets = site.secrets()
-    assert len(secrets) == 6  # submitter, dashboard's key and password, operator, Ann, her worker
+    assert len(secrets) == 7  # submitter, dashboard's key and password, exporter, operator, Ann, her worker
     told = {"journals": site.said(), "blocks": "".join(followed.printed.values())}
     for verb in ("ls --json", "export", "doctor", "config show", "events --user ann", "executors"):
         told[verb] = site.run("ann@laptop", f"qme {verb} 2>&1")

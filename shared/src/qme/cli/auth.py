@@ -66,9 +66,7 @@ def auth(args: Arguments, context: Context) -> int:
         case "add":
             place = _place(args, words[1])
             print(book.add(args.team, _role(words[0]), words[1], place, lasts=args.expires))
-            say(_RELOAD)
-            if args.executor is not None:
-                say(_AGAIN)
+            say(_RELOAD if place is None else f"{_RELOAD}; {_AGAIN}")
         case "revoke":
             for entry in book.revoke(args.team, words[0], key=args.key, old=args.old):
                 say(f"revoked: {entry.role} {entry.name}, key {entry.key[-8:]}")
