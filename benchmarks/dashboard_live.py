@@ -6,6 +6,7 @@ Prints how long people wait, and what the dashboard's process takes of a process
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import statistics
 import sys
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.dashboard.browsing import CHROMIUM
 from tests.dashboard.conftest import PATIENCE, Dashboard
+from tests.dashboard.healing import Site, walk
 from tests.integration.stack import Stack
 
 from benchmarks import dashboard_records
@@ -181,9 +183,27 @@ def _churn(settings: Settings, like: TaskRecord) -> Iterator[None]:
     loop.close()
 
 
+def heals(folder: Path) -> None:
+    """Print how long an open page takes to be right again after a failure."""
+    site = Site(folder)
+    try:
+        with (
+            sync_playwright() as playwright,
+            playwright.chromium.launch(**CHROMIUM) as browser,
+            tab(browser) as page,
+        ):
+            for what, seconds in walk(site, page).items():
+                said(what, f"{seconds:.1f} s")
+    finally:
+        site.close()
+
+
 def main(tasks: int) -> None:
     """Print the table."""
     expect.set_options(timeout=PATIENCE * 1000)
+    said(
+        "load of the machine before this, and its processors", f"{os.getloadavg()[0]:.1f} of {os.cpu_count()}"
+    )
     with ExitStack() as cleanup:
         home = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         stack, settings = Stack(home), Settings(home=home)
@@ -204,6 +224,7 @@ def main(tasks: int) -> None:
                     costs(browser, watched, settings, like)
             said(f"{many:,} tasks: memory, at the end", watched.memory())
             watched.dashboard.close()
+        heals(home / "healing")
 
 
 if __name__ == "__main__":

@@ -111,3 +111,15 @@ async def test_a_bucket_made_anew_is_read_anew(world: Scene) -> None:
     left = [await world.run("true") for _ in range(5)]
     await copy.fresh()
     await copy.until({str(key): "complete" for key in left})
+
+
+async def test_the_first_change_in_a_new_bucket_gives_it_away(world: Scene) -> None:
+    """A bucket made anew between two looks: a change that is told of and can't be found is reason enough to look."""
+    gone = [await world.run("true") for _ in range(3)]
+    copy = Copy(Mirroring(world.reader, silence=600.0))
+    await copy.until({str(key): "complete" for key in gone})
+    world.bus.server.streams.pop("KV_qme_tasks")  # type: ignore[attr-defined]
+    await world.bus.ensure(topology.streams(world.settings))
+    new = await world.task("true")
+    await copy.fresh()
+    await copy.until({str(new): "queued"})

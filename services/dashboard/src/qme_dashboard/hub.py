@@ -33,6 +33,8 @@ log = get_logger(__name__)
 EXECUTORS_EVERY = 3.0
 #: seconds between two looks for a local stack that does not answer any more
 MOVED_EVERY = 3.0
+#: seconds without a change after which the records are looked after: their bucket may have gone, or be another one
+SILENCE = 10.0
 #: seconds between two tries to connect
 RETRY = 1.0
 #: seconds that a question may take
@@ -145,7 +147,7 @@ class Hub:
             await asyncio.sleep(RETRY)
 
     async def _mirror(self, client: AsyncClient) -> None:
-        async for batch in Mirroring(client.bus).batches():
+        async for batch in Mirroring(client.bus, silence=SILENCE).batches():
             self.store.apply(batch)
             await asyncio.sleep(0)  # a long reading must not keep others waiting
 

@@ -62,18 +62,22 @@ class Mirroring:
         touched, fresh = clock(), True
         try:
             while True:
+                doubted, found = self._doubt or fresh, False
                 try:
                     if self._doubt and (clock() - touched > FORGETS or not await self._is_the_same()):
                         self._position, fresh = 0, True
                     self._doubt = False
                     async for batch in self._read(fresh):
                         touched, fresh = clock(), fresh and not batch.whole
+                        found = found or bool(batch.items)
                         yield batch
                 except (BusUnavailable, NotFound) as error:
                     self._doubt = True
                     yield Batch(trouble=error.message)
                     await asyncio.sleep(self._retry)
                     continue
+                if not found and not doubted:
+                    self._suspect()  # told of a change that is not here: it may be another bucket's
                 await self._news.wait()
                 await asyncio.sleep(GATHER)
                 self._news.clear()
