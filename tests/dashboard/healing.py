@@ -21,7 +21,7 @@ from tests.integration.stack import Stack
 
 from qme.bus.connect import connect
 from qme.bus.kv import Bucket
-from qme.bus.port import Bus
+from qme.bus.port import Archive, Bus
 from qme.bus.topology import streams
 from qme.contracts import subjects
 from qme.contracts.tasks import Outcome, Status, TaskRecord, event_headers
@@ -66,7 +66,12 @@ class Site:
 
     def bucket_goes(self) -> None:
         """Take the bucket of records away."""
-        self._bus(lambda bus: bus.remove_stream(subjects.bucket_stream(subjects.BUCKET_TASKS)))
+
+        async def remove(bus: Bus) -> None:
+            assert isinstance(bus, Archive)
+            await bus.remove_stream(subjects.bucket_stream(subjects.BUCKET_TASKS))
+
+        self._bus(remove)
 
     def bucket_comes(self) -> None:
         """Make it anew, as submitters do."""
