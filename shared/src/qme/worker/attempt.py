@@ -18,7 +18,7 @@ from qme.contracts.tasks import Holder, Status, TaskRecord, TaskSpec
 from qme.errors import QmeError
 from qme.executor.attempts import Exit
 from qme.executor.base import EndReason
-from qme.executor.workplace import WorkplaceError, patiently
+from qme.executor.workplace import WorkplaceError
 from qme.lifecycle import Progressed
 from qme.observe.logging import bind_task, get_logger
 from qme.worker import spooled
@@ -40,8 +40,6 @@ log = get_logger(__name__)
 
 #: seconds beyond the grace time that an executor's `cancel` is waited for once `execute` has returned
 CANCEL_PATIENCE = 30.0
-#: seconds between two looks at how much a command has written, where that is limited
-OUTPUT_LOOK = 0.5
 
 
 class Attempt:
@@ -61,9 +59,7 @@ class Attempt:
         self.context = context
         self._number = number
         self.cancelled = False
-        self._rules = Judge(context.executor.settings)
-        self._submitted = self._spec = self._rules.capped(spec)
-        self._is_capped = self._spec.timeout != spec.timeout
+        self._rules = Judge(context.executor, spec)
         self._entry = entry
         self._fresh = fresh
         folder = context.spool.attempt(spec.uuid, number)
@@ -84,7 +80,7 @@ class Attempt:
     @property
     def spec(self) -> TaskSpec:
         """What was submitted, as far as this worker takes it."""
-        return self._spec
+        return self._rules.spec
 
     @property
     def record(self) -> TaskRecord:
@@ -120,7 +116,7 @@ class Attempt:
         timeout: float | None = None,
     ) -> Exit:
         """Run the command, or attach to it where it was started before."""
-        umask = 0o022 if self._spec.umask is None else self._spec.umask
+        umask = 0o022 if self.spec.umask is None else self.spec.umask
         given = self.context.admission.granted(self.which)
         everything = {**(env or {}), **environment(given)}
         launch = Launch(tuple(argv), cwd or self.directory, everything, umask, stdin)
@@ -128,19 +124,15 @@ class Attempt:
         if is_new:
             self.context.metrics.started.inc()
         self._output = self.context.logs.watch(
-            self.context.key(self._spec.uuid), self._command.folder, fresh=is_new and self._fresh
+            self.context.key(self.spec.uuid), self._command.folder, fresh=is_new and self._fresh
         )
         await self.update(pid=self._command.pid)
         if given.gpus:
             await self.update(gpus=list(given.gpus))
         memory = Memory(given.asked.mem, self.context.memory) if given.asked.mem else None
-        limit = self.context.executor.settings.output_limit
-        watching = asyncio.create_task(self._limit_output(limit)) if limit is not None else None
-        try:
-            return await self._command.wait(timeout, self.context.settings.term_grace, memory)
-        finally:
-            if watching is not None:
-                watching.cancel()
+        output = self.context.executor.settings.output_limit
+        grace = self.context.settings.term_grace
+        return await self._command.wait(timeout, grace, memory=memory, output=output)
 
     async def end(self, reason: EndReason) -> None:
         """End the command's tree."""
@@ -153,7 +145,7 @@ class Attempt:
     async def confirm(self) -> None:
         """Let it begin. Raises NotStarted or ClaimGone where it must not."""
         if self._command.stale:
-            entry, read_at = await self.context.records.read_surely(self.context.key(self._spec.uuid))
+            entry, read_at = await self.context.records.read_surely(self.context.key(self.spec.uuid))
             if entry is None:
                 raise ClaimGone("the record is gone")
             self._take(entry)
@@ -163,7 +155,7 @@ class Attempt:
             raise ClaimGone(f"{record.uid} is not this worker's any more")
         if self.cancelled:
             raise NotStarted
-        await self._judge()
+        await self._rules.judge(self)
 
     async def alone(self) -> bool:
         """Ask the heartbeats of those that held it before."""
@@ -190,7 +182,7 @@ class Attempt:
         # First what there is, or what another worker has shipped would seem to be gone from the file.
         await asyncio.to_thread(lambda: [copy.advance() for copy in copies])
         if self._output is None:
-            self._output = self.context.logs.watch(self.context.key(self._spec.uuid), folder, fresh=fresh)
+            self._output = self.context.logs.watch(self.context.key(self.spec.uuid), folder, fresh=fresh)
         async with following(copies, first, longest):
             yield
 
@@ -202,7 +194,7 @@ class Attempt:
     @property
     def which(self) -> Which:
         """Uuid and number."""
-        return self._spec.uuid, self.number
+        return self.spec.uuid, self.number
 
     async def perform(self) -> None:
         """Run it to its final record. Cancelling this leaves the command running, to be taken up again."""
@@ -212,8 +204,7 @@ class Attempt:
                 if self.cancelled:
                     self._begin_cancel()
                 result = await execute(self.context.executor, self, self._gone, self._admit)
-                if self._is_capped and self._ended_for == "timeout" and result.reason is None:
-                    result = replace(result, reason=self._rules.too_long)
+                result = self._rules.named(result, self._command.exit)
                 if self._cancelling is not None:  # ended means that nothing of it runs any more
                     await asyncio.wait(
                         {self._cancelling}, timeout=self.context.settings.term_grace + CANCEL_PATIENCE
@@ -244,7 +235,7 @@ class Attempt:
 
         A stale answer is mended by the next look. Raises BusUnavailable.
         """
-        records, key = self.context.records, self.context.key(self._spec.uuid)
+        records, key = self.context.records, self.context.key(self.spec.uuid)
         entry = await records.read(key, leader=leader)
         if entry is None or entry.revision < self._entry.revision:
             # A replica that is behind, or a bus that was rolled back: the leader knows.
@@ -265,29 +256,11 @@ class Attempt:
         if self.started:
             return
         try:
-            await self._judge()
+            await self._rules.judge(self)
         except (Refused, WorkplaceError):
             if self._fresh:
                 raise
             # What was begun stays, whatever the rules are now; else `confirm` refuses it.
-
-    async def _judge(self) -> None:
-        """Hold it against this worker's rules, as things stand now. Raises Refused, WorkplaceError."""
-        if not self._rules.looks:
-            return
-        path = self.context.executor.search_path(self._submitted)
-        own = self.directory / "work"
-        self._spec = await patiently(self, self._rules.admitted, self._submitted, path, own)
-
-    async def _limit_output(self, limit: int) -> None:
-        folder = self._command.folder
-        while sum(size_of(path) for path in (folder.stdout, folder.stderr)) <= limit:  # noqa: ASYNC110 -- the command rings no bell
-            await asyncio.sleep(OUTPUT_LOOK)
-        await self.end("output")
-
-    @property
-    def _ended_for(self) -> str | None:
-        return self._command.exit.ended_for if self._command.exit else None
 
     @property
     def _is_current(self) -> bool:
@@ -318,16 +291,8 @@ class Attempt:
         event = replace(event, worker=self.context.worker)
         if self._entry.value.started is not None:
             event = replace(event, started=None)
-        entry = await self.context.records.apply(self.context.key(self._spec.uuid), self._entry, event)
+        entry = await self.context.records.apply(self.context.key(self.spec.uuid), self._entry, event)
         if entry is not None:
             self._take(entry)
             if self.cancelled:
                 self._begin_cancel()
-
-
-def size_of(path: Path) -> int:
-    """Give a file's bytes; 0 where there is none."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

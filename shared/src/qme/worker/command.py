@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 #: seconds before the keeper is asked again, doubling up to the longest
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+#: seconds between two looks at how much a command has written, where that is limited
+OUTPUT_LOOK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +125,16 @@ class Command:
         """Take note that the record was read at this second of CLOCK_BOOTTIME and still gives the command to us."""
         self._fresh_until = read_at + self._lease / 2
 
-    async def wait(self, timeout: float | None, grace: float, memory: Memory | None = None) -> Exit:
-        """Wait for its end; after `timeout` seconds of its run time, or once `memory` is over, it is ended.
+    async def wait(
+        self, timeout: float | None, grace: float, *, memory: Memory | None = None, output: int | None = None
+    ) -> Exit:
+        """Wait for its end; it is ended after `timeout` seconds of run time, over `memory`, or over `output` bytes.
 
         Raises CommandLost.
         """
         watches = {
             "timeout": self._limit(timeout, grace) if timeout is not None else None,
+            "output": self._limit_output(output, grace) if output is not None else None,
             OVER: self._limit_memory(memory, grace) if memory is not None else None,
         }
         running = {reason: asyncio.create_task(watch) for reason, watch in watches.items() if watch}
@@ -149,6 +154,12 @@ class Command:
         token = self.folder.read_token()
         await asyncio.sleep(min(max(timeout - _ran(token), 0.0), timeout) if token else timeout)
         await self.end("timeout", grace)
+
+    async def _limit_output(self, limit: int, grace: float) -> None:
+        files = self.folder.stdout, self.folder.stderr
+        while sum(size_of(path) for path in files) <= limit:  # noqa: ASYNC110 -- a file rings no bell
+            await asyncio.sleep(OUTPUT_LOOK)
+        await self.end("output", grace)
 
     async def _limit_memory(self, memory: Memory, grace: float) -> None:
         token = self.folder.read_token()
@@ -174,6 +185,14 @@ class Command:
         if not self.started:
             raise InvalidRequest("its command has not been started yet")
         return await _patiently("signal", lambda: self._keeper.signal(*self._which, number))
+
+
+def size_of(path: Path) -> int:
+    """Give a file's bytes; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _ran(token: Token) -> float:

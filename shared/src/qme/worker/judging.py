@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from qme.contracts.tasks import TaskSpec
 from qme.errors import QmeError
 from qme.executor import policy
+from qme.executor.attempts import Exit
+from qme.executor.base import Executor, Result, Task
 from qme.executor.policy import Facts
-from qme.executor.workplace import usable
+from qme.executor.workplace import patiently, usable
 from qme.settings import ExecutorSettings
+
+#: rules that no task is refused for
+_LIMITS = frozenset({"max_runtime", "output_limit"})
 
 
 class Refused(QmeError):
@@ -25,48 +31,57 @@ class Refused(QmeError):
     code = "refused"
 
 
-@dataclass(frozen=True, slots=True)
 class Judge:
-    """One worker's rules."""
+    """One attempt before one worker's rules."""
 
-    settings: ExecutorSettings
+    def __init__(self, executor: Executor[Any], spec: TaskSpec) -> None:
+        self._executor = executor
+        self._settings: ExecutorSettings = executor.settings
+        #: what was submitted, within the limits; once it was judged, with the paths that were judged
+        self.spec = self._submitted = _capped(spec, self._settings)
+        self._is_capped = self.spec.timeout != spec.timeout
 
-    @property
-    def looks(self) -> bool:
-        """Anything but a limit is set, so that tasks have to be looked at."""
-        return bool(policy.rules(self.settings).keys() - {"max_runtime", "output_limit"})
+    async def judge(self, task: Task) -> None:
+        """Hold it against the rules, as things stand now. Raises Refused, WorkplaceError."""
+        if policy.rules(self._settings).keys() <= _LIMITS:
+            return
+        path, own = self._executor.search_path(self._submitted), task.directory / "work"
+        self.spec = await patiently(task, admitted, self._settings, self._submitted, path, own)
 
-    def capped(self, spec: TaskSpec) -> TaskSpec:
-        """Give the task with this worker's limit of run time, where its own is not shorter."""
-        longest = self.settings.max_runtime
-        if longest is None or (spec.timeout is not None and spec.timeout <= longest):
-            return spec
-        return spec.model_copy(update={"timeout": longest})
+    def named(self, result: Result, ended: Exit | None) -> Result:
+        """Have a result tell of the limit that the task did not set itself."""
+        if not self._is_capped or ended is None or ended.ended_for != "timeout" or result.reason:
+            return result
+        return replace(
+            result, reason=f"ended by this worker's rule max_runtime: {self._settings.max_runtime:g} s"
+        )
 
-    @property
-    def too_long(self) -> str:
-        """Why a command was ended whose own limit was a later one, or none."""
-        return f"ended by this worker's rule max_runtime: {self.settings.max_runtime:g} s"
 
-    def admitted(self, spec: TaskSpec, path: str, own: Path) -> TaskSpec:
-        """Give the task as it may be run. `path` is its PATH, `own` its own folder. Raises Refused, WorkplaceError.
+def admitted(settings: ExecutorSettings, spec: TaskSpec, path: str, own: Path) -> TaskSpec:
+    """Give the task as it may be run. `path` is its PATH, `own` its own folder. Raises Refused, WorkplaceError.
 
-        Looks at files, and so may block for as long as a file server does not answer.
-        """
-        folder = usable(spec)
-        cwd = None if folder is None else Path(os.path.realpath(folder))
-        facts = Facts(spec.user, spec.argv, spec.shell, None, cwd, tuple(spec.env))
-        if policy.judges_programs(self.settings) and not spec.shell:
-            facts = replace(facts, program=program(spec.argv[0], path, cwd or own))
-        resolved = replace_folders(self.settings)
-        if (why := policy.refusal(resolved, facts)) is not None:
-            raise Refused(why)
-        changed: dict[str, object] = {}
-        if self.settings.allow is not None and facts.program is not None:
-            changed["argv"] = (facts.program, *spec.argv[1:])
-        if self.settings.directories is not None and cwd is not None:
-            changed["cwd"] = str(cwd)
-        return spec.model_copy(update=changed) if changed else spec
+    Looks at files, and so may block for as long as a file server does not answer.
+    """
+    folder = usable(spec)
+    cwd = None if folder is None else Path(os.path.realpath(folder))
+    facts = Facts(spec.user, spec.argv, spec.shell, None, cwd, tuple(spec.env))
+    if policy.judges_programs(settings) and not spec.shell:
+        facts = replace(facts, program=program(spec.argv[0], path, cwd or own))
+    if (why := policy.refusal(replace_folders(settings), facts)) is not None:
+        raise Refused(why)
+    changed: dict[str, object] = {}
+    if settings.allow is not None and facts.program is not None:
+        changed["argv"] = (facts.program, *spec.argv[1:])
+    if settings.directories is not None and cwd is not None:
+        changed["cwd"] = str(cwd)
+    return spec.model_copy(update=changed) if changed else spec
+
+
+def _capped(spec: TaskSpec, settings: ExecutorSettings) -> TaskSpec:
+    longest = settings.max_runtime
+    if longest is None or (spec.timeout is not None and spec.timeout <= longest):
+        return spec
+    return spec.model_copy(update={"timeout": longest})
 
 
 def replace_folders(settings: ExecutorSettings) -> ExecutorSettings:
