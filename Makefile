@@ -43,7 +43,7 @@ pins: ## make .venv anew from the newest versions that fit and write constraints
 
 .PHONY: clean
 clean: ## remove the environments and every cache
-	rm -rf .venv .venv-3.13 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	rm -rf .venv .venv-3.13 .venv-snakemake .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- use --------------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ types: setup ## mypy, strict on the packages and inside the tests
 # Two groups at a time, since most of what they do is wait; each prints what it has to say when it has ended. The long ones
 # come first, so that both ends meet. The chaos run has the machine to itself: what it looks for comes and goes.
 BESIDE := test-slurm test-integration test-unit test-py313 test-deploy test-containers test-cluster test-dashboard \
-	test-metrics test-contract test-docs test-security
+	test-metrics test-contract test-docs test-snakemake test-security
 .PHONY: test
 test: setup ## all tests, two groups at a time
 	@$(MAKE) --jobs=2 --output-sync=target $(BESIDE) && beside=ok; $(MAKE) test-chaos && [ "$$beside" = ok ]
@@ -244,6 +244,16 @@ test-dashboard: setup ## the dashboard on a real bus, in a real browser
 test-docs: setup ## what the documents say holds
 	@scripts/need curl curl
 	@scripts/group docs $(PYTEST) tests/docs
+
+.venv-snakemake/.ready: scripts/venv
+	@echo "setting up .venv-snakemake" >&2
+	@scripts/venv .venv-snakemake >&2
+	@.venv-snakemake/bin/python -m pip install -qq 'snakemake<10' 'snakemake-executor-plugin-cluster-generic<2' >&2
+	@touch $@
+
+.PHONY: test-snakemake
+test-snakemake: setup .venv-snakemake/.ready ## the example workflow by a real Snakemake, in an environment of its own
+	@scripts/group snakemake $(PYTEST) tests/snakemake
 
 .PHONY: docs
 docs: setup ## the documentation as a site, in build/site; `python3 -m http.server -d build/site` shows it
