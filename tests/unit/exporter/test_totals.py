@@ -9,13 +9,15 @@ from qme.exporter.totals import Saved, Totals
 UUID = "0199aaaa-0000-7000-8000-00000000000"
 
 
-def event(revision: int, steps: str, *, place: str = "shell.lab", seq: int = 0, **headers: str) -> Message:
+def event(
+    revision: int, steps: str | None, *, place: str = "shell.lab", seq: int = 0, **headers: str
+) -> Message:
     """An event of the audit trail."""
     told = {f"Qme-{name.title()}": text for name, text in headers.items()}
     return Message(
         f"qme.events.{place}.{UUID}{revision % 10}",
         b"",
-        {"Qme-Revision": str(revision), "Qme-Steps": steps, **told},
+        {"Qme-Revision": str(revision), **({} if steps is None else {"Qme-Steps": steps}), **told},
         seq=seq or revision,
     )
 
@@ -30,7 +32,7 @@ def test_a_life_is_counted_step_by_step() -> None:
     totals = Totals()
     totals.count(event(1, "submitted"))
     totals.count(event(2, "started", waited="2.5"))
-    totals.count(event(3, ""))
+    totals.count(event(3, "none"))
     totals.count(event(4, "ended", outcome="timeout", ran="40"))
     assert counted(totals, catalog.SUBMITTED) == {("shell", "lab"): 1}
     assert counted(totals, catalog.FINISHED) == {("shell", "lab", "timeout"): 1}
@@ -61,6 +63,15 @@ def test_a_correction_is_not_finished_again() -> None:
     totals.count(event(2, "ended", outcome="success", corrected="1"))
     assert counted(totals, catalog.FINISHED) == {("shell", "lab", "lost"): 1}
     assert counted(totals, catalog.CORRECTED) == {("shell", "lab", "success"): 1}
+
+
+def test_a_worker_of_an_earlier_version_tells_ends_only() -> None:
+    """Its writes name no steps: what has an outcome is an end. One that names none takes none."""
+    totals = Totals()
+    totals.count(event(1, None))
+    totals.count(event(2, None, outcome="failed"))
+    totals.count(event(3, "none", outcome="failed"))
+    assert counted(totals, catalog.FINISHED) == {("shell", "lab", "failed"): 1}
 
 
 def test_requests_and_nonsense_count_nothing() -> None:

@@ -48,6 +48,7 @@ def told(*events: Event, retries: int = 0) -> list[dict[str, str]]:
     return said
 
 
+NONE = {"Qme-Steps": "none"}
 SUBMITTED = {"Qme-Steps": "submitted"}
 STARTED = {"Qme-Steps": "started", "Qme-Waited": "3.000"}
 LOST = Vanished(1, "w1", at(8), "silent")
@@ -59,27 +60,27 @@ RUN = (Released(at(2)), Claimed("w1", "n1", 1, at(4)), Started(1, at(5)))
     [
         (
             (*RUN, Progressed(1, {"pid": 7}), Ended(1, Outcome.FAILED, at(9))),
-            [{}, {}, STARTED, {}, ended("4.000")],
+            [NONE, NONE, STARTED, NONE, ended("4.000")],
         ),
         (
             (Released(at(2)), CancelAsked("ann", at(3))),
-            [{}, {"Qme-Steps": "ended"}],
+            [NONE, {"Qme-Steps": "ended"}],
         ),
         (
             (*RUN, Ended(1, Outcome.SUCCESS, at(6)), Rerun("ann", at(7), 1)),
-            [{}, {}, STARTED, ended("1.000"), {"Qme-Steps": "rerun"}],
+            [NONE, NONE, STARTED, ended("1.000"), {"Qme-Steps": "rerun"}],
         ),
         (
             (*RUN, LOST, Returned("w1", "n2", 1, at(9)), Ended(1, Outcome.SUCCESS, at(10))),
-            [{}, {}, STARTED, ended("3.000"), {}, ended("5.000")],
+            [NONE, NONE, STARTED, ended("3.000"), NONE, ended("5.000")],
         ),
         (
             (*RUN, LOST, Ended(1, Outcome.SUCCESS, at(10))),
-            [{}, {}, STARTED, ended("3.000"), ended("5.000")],
+            [NONE, NONE, STARTED, ended("3.000"), ended("5.000")],
         ),
         (
             (*RUN, Ended(1, Outcome.SUCCESS, at(4))),  # another machine's clock is behind
-            [{}, {}, STARTED, ended("0.000")],
+            [NONE, NONE, STARTED, ended("0.000")],
         ),
     ],
     ids=["ran", "cancelled", "rerun", "returned", "corrected", "clocks"],
@@ -92,4 +93,4 @@ def test_each_step_is_told_by_one_write(events: tuple[Event, ...], steps: list[d
 def test_a_retry_is_no_end() -> None:
     """The attempt that failed ends no task: one end is told, of the last one."""
     said = told(*RUN, Ended(1, Outcome.FAILED, at(6)), Released(at(7)), retries=1)
-    assert [one.get("Qme-Steps") for one in said[-2:]] == ["retried", None]
+    assert [one["Qme-Steps"] for one in said[-2:]] == ["retried", "none"]

@@ -16,7 +16,7 @@ from qme.client.backup import Backup, Part
 from qme.contracts import subjects
 from qme.contracts.tasks import TaskRecord, event_headers
 from qme.errors import BusUnavailable, InvalidRequest, NotFound
-from qme.lifecycle import CancelAsked, advance
+from qme.lifecycle import CancelAsked, advance, step_headers
 
 #: seconds for a submitter to answer, if there is one
 _ANSWER = 2.0
@@ -82,6 +82,7 @@ async def _cancel_waiting(bus: Bus, found: Backup) -> int:
             continue
         wish = CancelAsked(subjects.untoken(bus.user), found.made, seen.value.attempt, reason)
         record = advance(seen.value, wish).record
-        await bucket.update(seen.key, record, seen.revision, headers=event_headers(record, bus.user))
+        headers = event_headers(record, bus.user) | step_headers(seen.value, record)
+        await bucket.update(seen.key, record, seen.revision, headers=headers)
         count += 1
     return count

@@ -275,9 +275,10 @@ HEADER_PROVISIONAL = "Qme-Provisional"
 HEADER_CORRECTED = "Qme-Corrected"
 #: present while a task waits for its release: for what, in a word
 HEADER_WAITS = "Qme-Waits"
-#: the steps that a change takes, with commas; absent where it takes none. How long the task had waited when it started
-#: and how long it had run when it ended, in seconds
+#: the steps that a change takes, with commas, or that it takes none; absent where its writer knows none. How long the
+#: task had waited when it started and how long it had run when it ended, in seconds
 HEADER_STEPS = "Qme-Steps"
+NO_STEPS = "none"
 HEADER_WAITED = "Qme-Waited"
 HEADER_RAN = "Qme-Ran"
 #: header of an event in the audit trail: the record's revision that it tells of

@@ -167,8 +167,12 @@ class Totals:
 
 
 def _steps(event: Message) -> list[Step]:
+    told = event.headers.get(HEADER_STEPS)
+    if told is None:
+        # A program of an earlier version wrote it: what it writes last is the end.
+        return [Step.ENDED] if HEADER_OUTCOME in event.headers else []
     known = {step.value: step for step in Step}
-    return [known[word] for word in event.headers.get(HEADER_STEPS, "").split(",") if word in known]
+    return [known[word] for word in told.split(",") if word in known]
 
 
 def _by_labels(table: Mapping[str, T]) -> dict[Labels, T]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from qme.contracts.tasks import HEADER_RAN, HEADER_STEPS, HEADER_WAITED, Step, TaskRecord
+from qme.contracts.tasks import HEADER_RAN, HEADER_STEPS, HEADER_WAITED, NO_STEPS, Step, TaskRecord
 
 
 def step_headers(before: TaskRecord | None, after: TaskRecord) -> dict[str, str]:
@@ -26,7 +26,7 @@ def step_headers(before: TaskRecord | None, after: TaskRecord) -> dict[str, str]
         steps.append(Step.ENDED)
         if after.started is not None and after.finished is not None:
             headers[HEADER_RAN] = _seconds(after.started, after.finished)
-    return {HEADER_STEPS: ",".join(steps), **headers} if steps else {}
+    return {HEADER_STEPS: ",".join(steps) or NO_STEPS, **headers}
 
 
 def _seconds(since: datetime, until: datetime) -> str:
