@@ -214,7 +214,7 @@ class Acceptor:
         now = self.buckets.clock()
         record = new_record(spec, key, now)
         fits = unfit(record.resources, self.registry.capacities(key.executor, key.pool)) is None
-        if record.waiting_for or not fits or not self.ahead.enter(key):
+        if record.waiting_for or record.array is not None or not fits or not self.ahead.enter(key):
             return record
         return advance(record, Released(now)).record
 

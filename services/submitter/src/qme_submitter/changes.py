@@ -91,10 +91,16 @@ class Changes:
             raise RecordCorrupt(
                 f"what was submitted as {target.uuid} is gone; an operator can clear the task"
             )
+        if spec.value.array is not None:
+            raise InvalidRequest(
+                f"{key.taskid} is an array, which runs nothing itself: rerun tasks of it, or --failed @GROUP"
+            )
         await self._still_admitted(spec.value.user, key)
         # Its parents are judged again, as they stand then.
         waits = waiting_for(spec.value.after)
-        at_once = waits is None and self.ahead.enter(key)
+        element = spec.value.element
+        throttled = element is not None and element.throttle > 0
+        at_once = waits is None and not throttled and self.ahead.enter(key)
         event = Rerun(asker.name, self.buckets.clock(), target.attempt, force, waits, at_once=at_once)
         try:
             done, _ = await self.apply(key, event, asker.name)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
+from qme.contracts.arrays import checked, is_element
 from qme.contracts.messages import MAX_FILES, MAX_PARENTS, MAX_RECORD, MAX_SPEC, Submission
 from qme.contracts.subjects import is_uuid, keyed_uuid, token
 from qme.contracts.tasks import Outcome, SentFile, TaskRecord, TaskSpec
@@ -25,6 +26,8 @@ MAX_MESSAGE = 4096
 MAX_RETRIES = 100
 #: priorities go from minus this to this
 MAX_PRIORITY = 100
+#: bytes of all files sent with an array
+MAX_ARRAY_FILES = 16 * 1024
 #: cpus, or GPUs, of one task
 MAX_COUNT = 100_000
 
@@ -45,6 +48,7 @@ def spec_of(submission: Submission, user: str) -> TaskSpec:
     _check_limits(submission)
     _check_company(submission)
     _check_files(submission)
+    _check_array(submission)
     shared = TaskSpec.model_fields.keys() & Submission.model_fields.keys()
     spec = TaskSpec(user=user, **{name: getattr(submission, name) for name in shared})
     size = len(spec.model_dump_json().encode())
@@ -73,6 +77,8 @@ def _check_uuid(submission: Submission, user: str) -> None:
     uuid, key = submission.uuid, submission.key
     if not is_uuid(uuid):
         raise InvalidRequest(f"{uuid[:60]!r} is no uuid")
+    if is_element(uuid):
+        raise InvalidRequest(f"{uuid} can only be the uuid of an array's task, which submitters make")
     if key is None:
         # Version 5 belongs to keys: else anybody could take the uuid of somebody's key before they use it.
         if uuid[14] == "5":
@@ -83,6 +89,18 @@ def _check_uuid(submission: Submission, user: str) -> None:
     _encoded("the key", key)
     if uuid != keyed_uuid(token(user), key):
         raise InvalidRequest(f"{uuid} is not the uuid of {user}'s key {key!r}")
+
+
+def _check_array(submission: Submission) -> None:
+    if submission.array is None:
+        return
+    checked(submission.array)
+    sent = [*submission.files, *filter(None, (submission.stdin, submission.script))]
+    size = sum(one.size for one in sent)
+    if size > MAX_ARRAY_FILES:
+        raise InvalidRequest(
+            f"an array's files travel with each of its tasks, so they have {MAX_ARRAY_FILES} bytes at most, not {size}"
+        )
 
 
 def _check_text(submission: Submission) -> None:

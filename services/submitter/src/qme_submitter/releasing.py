@@ -19,6 +19,7 @@ from qme.bus.kv import OPERATION, Corrupt, Entry, Removed
 from qme.bus.port import Message
 from qme.contracts import resources as fit
 from qme.contracts import subjects
+from qme.contracts.arrays import family, place_of
 from qme.contracts.resources import Capacity
 from qme.contracts.subjects import TaskKey, any_key
 from qme.contracts.tasks import (
@@ -36,7 +37,9 @@ from qme.lifecycle import Event, Never, Released, Standing, Unfit, Unmet, edge
 from qme.observe.logging import get_logger
 from qme.observe.metrics import SubmitterMetrics
 from qme_submitter.ahead import Ahead
+from qme_submitter.arrays import Arrays, State
 from qme_submitter.changes import Changes
+from qme_submitter.making import Making
 from qme_submitter.turns import Place, choose
 from qme_submitter.waiting import Index, Waiting
 
@@ -66,6 +69,8 @@ class Releasing:
         self._metrics = metrics
         self._registry = changes.registry
         self._index = Index(settle)
+        self._arrays = Arrays()
+        self._making = Making(changes, self._arrays)
         self._capacities: dict[Place, list[Capacity | None]] = {}
         self._heard: dict[str, tuple[TaskKey, int]] = {}
         self._leads = False
@@ -82,6 +87,8 @@ class Releasing:
         """Somebody else leads, or all has to be read anew."""
         self._leads = False
         self._index = Index(self._index.settle)
+        self._arrays = Arrays()
+        self._making = Making(self._changes, self._arrays)
         self._heard.clear()
 
     async def run(self) -> None:
@@ -111,13 +118,21 @@ class Releasing:
     # -- what becomes known --------------------------------------------------------------------------------------------
     def accepted(self, revision: int, record: TaskRecord) -> None:
         """Take in a task that this submitter has just accepted."""
-        if self._leads and record.waits and self._is_whole(record):
+        if self._leads and record.array is not None:
+            self._arrays.note(record, revision)
+            self._wake.set()
+        elif self._leads and record.waits and self._is_whole(record):
             self._index.add(record, revision, _shown(record))
             self._wake.set()
 
     async def note(self, seen: Entry[TaskRecord]) -> None:
         """Take in a record as it was read. Raises what the bus raises."""
         record, uuid = seen.value, seen.value.uuid
+        self._arrays.note(record, seen.revision)
+        if record.array is not None:
+            self._index.stands(uuid, seen.revision, Standing.of(record))
+            self._wake.set()
+            return
         if record.waits:
             self._index.add(record, seen.revision, await self._parents(record))
         else:
@@ -159,9 +174,26 @@ class Releasing:
                 self._index.left(uuid, event.seq)
             if len(self._index.ready):
                 self._wake.set()  # there may be room for another one
+        self._hear_of_array(uuid, event)
         if self._index.is_parent(uuid):
             self._index.stands(uuid, event.seq, self._standing(event))
             self._wake.set()
+
+    def _hear_of_array(self, uuid: str, event: Message) -> None:
+        if self._arrays.hear(uuid, event):
+            head = self._arrays.head_of(uuid)
+            if head is not None and (head.progress.throttle or head.is_over):
+                self._index.ready.bring_back()
+                self._wake.set()
+        elif family(uuid) in self._arrays.heads and HEADER_OUTCOME in event.headers:
+            with contextlib.suppress(
+                InvalidRequest
+            ):  # cancelled, mostly: what that means stands in its record
+                self._heard[uuid] = (
+                    TaskKey.parse(event.subject.removeprefix(subjects.change_subject(""))),
+                    event.seq,
+                )
+                self._wake.set()
 
     def _standing(self, event: Message) -> Standing:
         headers = event.headers
@@ -198,10 +230,12 @@ class Releasing:
                 verdict = self._index.judge(uuid, now)
                 if isinstance(verdict, Never):
                     never.append((self._index.tasks[uuid], verdict))
+            for made in await self._making.work():
+                await self.note(made)
             await self._release_some()
             await _together(self._end(task, verdict) for task, verdict in never)
             soonest = self._index.wake(now)
-        if self._index.suspects or self._index.unknown:
+        if self._index.suspects or self._index.unknown or self._making.is_busy:
             return 0.0
         pause = None if soonest is None else max((soonest - now) / timedelta(seconds=1), 0.0)
         # Workers come, and what they have changes, without a word to us.
@@ -211,16 +245,9 @@ class Releasing:
         """Release as many as there is room for. Raises what the bus raises."""
         self._look_at_workers()
         unfit: list[tuple[Waiting, str]] = []
-
-        def held(task: Waiting) -> bool:
-            if task.resources is None:
-                return False
-            why = fit.unfit(task.resources, self._registry.capacities(task.key.executor, task.key.pool))
-            if why is not None:
-                unfit.append((task, why))
-            return why is not None
-
-        chosen = choose(self._index.ready, self._ahead.room, held, PIECE)
+        chosen = choose(
+            self._index.ready, self._ahead.room, lambda task: self._stands_back(task, unfit), PIECE
+        )
         for task in chosen:
             self._ahead.take(task.key)
         try:
@@ -234,6 +261,24 @@ class Releasing:
                     self._ahead.leave(task.key)
                     self._index.suspects[task.key.uuid] = None
             raise
+
+    def _stands_back(self, task: Waiting, unfit: list[tuple[Waiting, str]]) -> bool:
+        """Tell whether a task has to let others pass; `unfit` takes in those that no worker can run."""
+        if task.resources is not None:
+            capacities = self._registry.capacities(task.key.executor, task.key.pool)
+            why = fit.unfit(task.resources, capacities)
+            if why is not None:
+                unfit.append((task, why))
+                return True
+        head = self._arrays.head_of(task.key.uuid)
+        if head is None:
+            return False
+        at = place_of(task.key.uuid)
+        if not head.has_room(at) or (head.record.outcome is Outcome.CANCELLED and task.attempt == 1):
+            return True
+        # Counted before it is written: the change that tells of it comes later, and the next one may be chosen by then.
+        head.set(at, task.revision + 1, State.ACTIVE, task.attempt)
+        return False
 
     def _look_at_workers(self) -> None:
         """Give those another turn that no worker could run, once there are other workers."""

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from qme.cli import exitcodes, options, progress
+from qme.cli.arrays import read_arrays
 from qme.cli.context import Context, detaching, say
-from qme.cli.parsing import Arguments, Parser, add_command, command_of
+from qme.cli.parsing import Arguments, Parser, add_command, command_of, count
 from qme.cli.run import explain
 from qme.cli.verbs import Verb
 from qme.cli.wait import detached
@@ -30,6 +31,29 @@ def arguments(parser: Parser) -> None:
     parser.add_argument(
         "--workflow", metavar="FILE", help="submit a workflow, or go on with it: what has not succeeded runs"
     )
+    many = parser.add_argument
+    many(
+        "--array",
+        metavar="LIST",
+        help="many tasks in one: 1-100, 1,3,7-21:2, 1-100%%8 (8 at once); QME_ARRAY_INDEX",
+    )
+    many(
+        "--each-line",
+        metavar="FILE",
+        help="a task for each line (- for stdin), as QME_LINE and for {} in a word",
+    )
+    many(
+        "--from-json",
+        metavar="FILE",
+        help="a task for each object of this list or of these lines: its variables",
+    )
+    many(
+        "--at-once",
+        metavar="N",
+        type=count,
+        default=0,
+        help="at most N tasks of --each-line or --from-json at once",
+    )
     parser.add_argument("--fresh", action="store_true", help="of a workflow also what has succeeded")
     parser.add_argument("--wait", action="store_true", help="wait until it has ended, and exit with its code")
     parser.add_argument("--json", action="store_true", help="print records as JSON lines instead of ids")
@@ -45,10 +69,18 @@ async def submit(args: Arguments, context: Context) -> int:
     """Print one line for each task, as it is accepted."""
     if args.workflow is not None:
         return await _workflow(args, context)
-    commands = _commands(args)
-    context.strict = args.wait and args.file is None
+    arrays = read_arrays(args)
+    commands = _commands(args) * max(1, len(arrays))
+    context.strict = args.wait and args.file is None and not arrays
     wishes, host = options.read(args), context.settings.host
     prepared = [prepare(command, wishes, host=host) for _, command in commands]
+    if arrays:
+        name = wishes.group or _group_name(args.each_line or args.from_json or "array")
+        prepared = [
+            task.model_copy(update={"array": array, "group": name})
+            for task, array in zip(prepared, arrays, strict=True)
+        ]
+        say(f"group @{name}, {sum(array.count for array in arrays)} tasks")
     if args.file is not None and not wishes.group:
         wishes = replace(wishes, group=_group_name(args.file))
         prepared = [task.model_copy(update={"group": wishes.group}) for task in prepared]
@@ -161,6 +193,8 @@ def _commands(args: Arguments) -> list[tuple[int, str | list[str]]]:
         return [(1, command_of(args))]
     if args.command:
         raise InvalidRequest("give a command or --file, not both")
+    if args.array or args.each_line or args.from_json:
+        raise InvalidRequest("an array is of one command, --file has many: give one of them")
     if args.key:
         raise InvalidRequest("--key names one task, --file submits many")
     commands: list[tuple[int, str | list[str]]] = list(_lines(args.file))

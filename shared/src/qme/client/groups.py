@@ -73,7 +73,8 @@ def failed(records: Iterable[TaskRecord]) -> list[TaskRecord]:
         wanted.update(dict.fromkeys(chain, verdict))
         return verdict
 
-    return [record for record in known.values() if is_wanted(record.uuid)]
+    # An array's head runs nothing itself: its tasks stand here too.
+    return [record for record in known.values() if record.array is None and is_wanted(record.uuid)]
 
 
 async def uuids(client: AsyncClient, texts: Iterable[str]) -> AsyncIterator[str]:

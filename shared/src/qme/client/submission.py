@@ -14,6 +14,7 @@ from typing import Any
 import uuid_utils
 
 from qme.client import words
+from qme.contracts.arrays import Array
 from qme.contracts.messages import MAX_FILES, Submission
 from qme.contracts.resources import NOTHING, Resources
 from qme.contracts.tasks import Outcome, RetryPolicy, SentFile
@@ -36,6 +37,7 @@ class Options:
     gpus: int = 0
     exclusive: bool = False  #: nothing else runs beside it on its worker
     priority: int = 0  #: higher ones first
+    array: Array | None = None  #: many tasks in one, see `qme.contracts.arrays`
     retries: int = 0
     retry_delay: float | None = None  #: seconds before the first retry (10)
     retry_backoff: float | None = None  #: factor from one delay to the next (2)
@@ -73,6 +75,7 @@ def prepare(command: str | Sequence[str], options: Options, *, host: str) -> Sub
         timeout=options.timeout,
         resources=_resources(options),
         priority=options.priority,
+        array=options.array,
         retry=_retry(options),
         message=options.message,
         labels=dict(options.labels),

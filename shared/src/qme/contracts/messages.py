@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from qme.contracts.arrays import Array
 from qme.contracts.resources import Resources
 from qme.contracts.tasks import Parent, RetryPolicy, SentFile, TaskRecord
 
@@ -60,6 +61,7 @@ class Submission(_Wire):
     timeout: float | None = None
     resources: Resources | None = None
     priority: int = 0
+    array: Array | None = None
     retry: RetryPolicy = RetryPolicy()
     message: str | None = None
     labels: dict[str, str] = {}

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from qme.contracts.arrays import Array, Element, Progress
 from qme.contracts.bounds import Count, Moment
 from qme.contracts.resources import Resources
 from qme.contracts.subjects import TaskKey
@@ -163,6 +164,8 @@ class TaskSpec(_Stored):
     timeout: float | None = None  #: seconds of run time
     resources: Resources | None = None  #: what it asks for beside a slot
     priority: int = 0  #: higher ones first
+    array: Array | None = None  #: it is the head of an array: its tasks are made of this, and it never runs
+    element: Element | None = None  #: it is one of an array's tasks
     retry: RetryPolicy = RetryPolicy()
     message: str | None = None
     labels: dict[str, str] = {}
@@ -214,6 +217,8 @@ class TaskRecord(_Stored):
     )
     resources: Resources | None = None
     priority: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)] = 0
+    array: Progress | None = None  #: how the array stands whose head this is
+    element: Element | None = None
     retry: RetryPolicy = RetryPolicy()
     retries: Count = 0  #: retries used so far
     cwd: str | None = None

@@ -13,6 +13,7 @@ it at the revision it read, and on a conflict does all three again: so every eve
     Progressed       worker       exported data or the status in the scheduler changed
     CancelAsked      submitter    unclaimed: ends it here; claimed: the wish is recorded and the worker is nudged
     Ended            worker       the attempt has ended; with retries left the next one begins in the same write
+    Gathered         submitter    more of an array's tasks are made, or all of them have ended
     Vanished         janitor      silence for too long: `lost`, provisionally, until the worker says otherwise
     Returned         worker       it still has the attempt: `lost` was wrong, or the bus has forgotten the claim
     Rerun            submitter    another attempt of an ended task
@@ -30,6 +31,7 @@ from qme.lifecycle.events import (
     Enqueue,
     Event,
     Finish,
+    Gathered,
     Nudge,
     Progressed,
     Released,
@@ -57,6 +59,7 @@ __all__ = [
     "Enqueue",
     "Event",
     "Finish",
+    "Gathered",
     "Met",
     "Never",
     "Nudge",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from qme.contracts.arrays import Progress
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Holder, Outcome, Status, WaitingFor
 
@@ -108,6 +109,16 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Gathered:
+    """How an array stands; with an outcome all of its tasks have ended, or none can be made."""
+
+    outcome: Outcome | None
+    at: datetime
+    progress: Progress
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Vanished:
     """The worker that claimed the attempt has been silent for too long; a guess, and marked as one."""
 
@@ -162,6 +173,7 @@ Event = (
     | Progressed
     | CancelAsked
     | Ended
+    | Gathered
     | Vanished
     | Returned
     | Rerun

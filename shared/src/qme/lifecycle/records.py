@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from qme.contracts.arrays import Progress
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, Parent, Status, TaskRecord, TaskSpec, WaitingFor
 
@@ -38,6 +39,8 @@ def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
         created=now,
         resources=spec.resources,
         priority=spec.priority,
+        array=_progress(spec),
+        element=spec.element,
         retry=spec.retry,
         cwd=spec.cwd,
         env=tuple(sorted(spec.env)),
@@ -48,6 +51,10 @@ def new_record(spec: TaskSpec, key: TaskKey, now: datetime) -> TaskRecord:
 def waiting_for(parents: Sequence[Parent]) -> WaitingFor | None:
     """Make the excerpt of a task's parents that its record has; None where there are none."""
     return WaitingFor(count=len(parents), parents=tuple(parents[:SHOWN_PARENTS])) if parents else None
+
+
+def _progress(spec: TaskSpec) -> Progress | None:
+    return Progress(count=spec.array.count, throttle=spec.array.throttle) if spec.array else None
 
 
 def _shortened(command: str) -> str:

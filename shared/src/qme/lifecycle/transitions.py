@@ -18,6 +18,7 @@ from qme.lifecycle.events import (
     Enqueue,
     Event,
     Finish,
+    Gathered,
     Nudge,
     Progressed,
     Released,
@@ -62,8 +63,8 @@ def advance(record: TaskRecord, event: Event) -> Transition:
             return _progressed(record, event) if isinstance(event, Progressed) else _unfit(record, event)
         case CancelAsked():
             return _cancel_asked(record, event)
-        case Ended():
-            return _ended(record, event)
+        case Ended() | Gathered():
+            return _ended(record, event) if isinstance(event, Ended) else _gathered(record, event)
         case Vanished():
             return _vanished(record, event)
         case Returned():
@@ -220,6 +221,19 @@ def _ended(record: TaskRecord, event: Ended) -> Transition:
         return _next_attempt(record, event)
     closed = close(record, event.outcome, event.at, event.reason)
     return Transition(closed, (Finish(record.key, event.outcome, record.corrected),))
+
+
+def _gathered(record: TaskRecord, event: Gathered) -> Transition:
+    if record.ended or record.array is None:
+        return _same(record)
+    seen = event.progress
+    # Another one who leads may have got further than whoever says this.
+    made = max(seen.made, record.array.made)
+    counted = _with(record, array=seen.model_copy(update={"made": made}))
+    if event.outcome is None:
+        return Transition(counted, unchanged=counted == record)
+    closed = close(counted, event.outcome, event.at, event.reason)
+    return Transition(closed, (Finish(record.key, event.outcome),))
 
 
 def _retries(record: TaskRecord, outcome: Outcome) -> bool:

@@ -60,6 +60,8 @@ def refusal(record: TaskRecord, attempt: int) -> str | None:
         return f"it is about attempt {attempt}, the task is at {record.attempt}"
     if record.ended:
         return "the task has ended"
+    if record.array is not None:
+        return "it is the head of an array"
     if record.cancel is not None:
         return "the task is to be cancelled"
     if record.claim is not None:

@@ -1,0 +1,163 @@
+"""Makes the tasks of arrays as they are needed, ends those of a cancelled one, and ends a head once all have ended.
+
+Every write is a create, or a compare-and-set, of what follows from the head's spec alone. So whoever leads may begin
+again at any point where another one was killed, and two at once make the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import lru_cache
+
+from qme.bus.kv import Entry
+from qme.contracts import arrays as contract
+from qme.contracts.arrays import Array, Element, element_uuid
+from qme.contracts.subjects import TaskKey, any_key
+from qme.contracts.tasks import Outcome, TaskRecord, TaskSpec, event_headers
+from qme.errors import Conflict, InvalidRequest, NotFound
+from qme.lifecycle import CancelAsked, Gathered, new_record, step_headers
+from qme.observe.logging import get_logger
+from qme_submitter.arrays import Arrays, Head
+from qme_submitter.changes import Changes
+
+log = get_logger(__name__)
+
+#: tasks that are made, or ended, in one go; the others' releases wait for that long
+BATCH = 64
+
+
+class Making:
+    """Works on the arrays that are known, a batch at a time."""
+
+    def __init__(self, changes: Changes, arrays: Arrays) -> None:
+        self._changes = changes
+        self._buckets = changes.buckets
+        self._arrays = arrays
+        self._specs: dict[str, TaskSpec] = {}
+
+    async def work(self) -> list[Entry[TaskRecord]]:
+        """Do the next batch for each array; gives the records made. Raises what the bus raises; may be repeated."""
+        made: list[Entry[TaskRecord]] = []
+        for head in list(self._arrays.heads.values()):
+            if head.record.outcome is Outcome.CANCELLED and head.first:
+                await self._end_elements(head)
+            elif head.record.ended:
+                continue
+            elif head.wants:
+                made += await self._make(head)
+            elif head.is_over:
+                await self._gather(head)
+        return made
+
+    @property
+    def is_busy(self) -> bool:
+        """There is something to do now."""
+        return any(
+            head.wants
+            or (head.is_over and not head.record.ended)
+            or (head.record.outcome is Outcome.CANCELLED and head.first)
+            for head in self._arrays.heads.values()
+        )
+
+    async def _make(self, head: Head) -> list[Entry[TaskRecord]]:
+        spec = await self._spec(head)
+        if spec is None or spec.array is None:
+            await self._apply(head, Gathered(Outcome.SUBMIT_FAILED, self._buckets.clock(), head.known, _LOST))
+            return []
+        begin = head.progress.made
+        end = min(begin + BATCH, head.progress.count)
+        places = range(begin, end)
+        made = await asyncio.gather(*(self._element(head, spec, spec.array, at) for at in places))
+        # Counted last: one that is killed before this makes the same ones again, which are there.
+        progress = head.known.model_copy(update={"made": end})
+        await self._apply(head, Gathered(None, self._buckets.clock(), progress))
+        return [entry for entry in made if entry is not None]
+
+    async def _element(self, head: Head, spec: TaskSpec, array: Array, at: int) -> Entry[TaskRecord] | None:
+        uuid = element_uuid(head.key.uuid, at)
+        key = TaskKey(head.key.executor, head.key.pool, uuid)
+        own = element(spec, array, _lines(array), at)
+        try:
+            await self._buckets.specs.create(str(key), own, unless=any_key(uuid))
+        except Conflict:
+            seen = await self._buckets.specs.look(any_key(uuid), leader=True)
+            if not isinstance(seen, Entry) or seen.value.element != own.element:
+                log.warning("arrays.not_made", task=key.taskid, array=head.key.taskid)
+                return None
+        record = new_record(own, key, self._buckets.clock())
+        headers = event_headers(record, own.user) | step_headers(None, record)
+        try:
+            revision = await self._buckets.records.create(str(key), record, headers=headers)
+        except Conflict:
+            seen_record = await self._buckets.records.look(str(key), leader=True)
+            return seen_record if isinstance(seen_record, Entry) else None
+        return Entry(str(key), record, revision)
+
+    async def _spec(self, head: Head) -> TaskSpec | None:
+        uuid = head.key.uuid
+        if uuid not in self._specs:
+            found = await self._buckets.specs.get(str(head.key), leader=True)
+            if found is None:
+                return None
+            if len(self._specs) > BATCH:
+                self._specs.clear()
+            self._specs[uuid] = found.value
+        return self._specs[uuid]
+
+    async def _end_elements(self, head: Head) -> None:
+        wish = head.record.cancel
+        by = wish.by if wish else head.record.user
+        event = CancelAsked(by, self._buckets.clock(), 1, "its array was cancelled")
+        places = sorted(head.first)[:BATCH]
+
+        async def end(at: int) -> None:
+            key = TaskKey(head.key.executor, head.key.pool, element_uuid(head.key.uuid, at))
+            try:
+                await self._changes.apply(key, event, by)
+            except (InvalidRequest, NotFound, Conflict) as error:
+                log.warning("arrays.not_cancelled", task=key.taskid, error=error.message)
+            head.first.discard(at)  # asked; what becomes of it is its worker's
+
+        await asyncio.gather(*(end(at) for at in places))
+
+    async def _gather(self, head: Head) -> None:
+        progress = head.known
+        bad = progress.failed
+        reason = f"{bad} of {progress.count} did not succeed" if bad else None
+        outcome = Outcome.FAILED if bad else Outcome.SUCCESS
+        await self._apply(head, Gathered(outcome, self._buckets.clock(), progress, reason))
+
+    async def _apply(self, head: Head, event: Gathered) -> None:
+        try:
+            done, _ = await self._changes.apply(head.key, event, self._buckets.bus.user)
+        except (InvalidRequest, NotFound, Conflict) as error:
+            log.warning("arrays.change_refused", array=head.key.taskid, error=error.message)
+            self._arrays.heads.pop(contract.family(head.key.uuid), None)  # read again once it changes
+            return
+        head.record = done.record
+        head.progress = done.record.array or head.progress
+
+
+_LOST = "what was submitted is gone"
+
+
+@lru_cache(maxsize=8)
+def _lines(array: Array) -> Sequence[str]:
+    return contract.unpacked(array) if array.lines is not None else ()
+
+
+def element(spec: TaskSpec, array: Array, lines: Sequence[str], at: int) -> TaskSpec:
+    """Make the spec of the task at a place of an array. Pure."""
+    index = contract.index_of(array, at)
+    line = lines[at] if array.lines == "text" else None
+    changes = {
+        "uuid": element_uuid(spec.uuid, at),
+        "argv": spec.argv if spec.shell else contract.words(spec.argv, line),
+        "env": {**spec.env, **contract.told(array, lines, at)},
+        "array": None,
+        "element": Element(of=spec.uuid, index=index, throttle=array.throttle),
+        "name": f"{spec.name}[{index}]" if spec.name else None,
+        "key": None,
+    }
+    return spec.model_copy(update=changes)
