@@ -301,8 +301,8 @@ bench-run: setup ## what qme adds to a command: the time of `qme run true`, step
 	@$(BIN)/python benchmarks/run_split.py
 
 .PHONY: bench-graph
-bench-graph: setup ## 10,000 tasks in a layered graph beside the same without dependencies: make bench-graph [TASKS=10000]
-	@$(BIN)/python -m benchmarks.graph $(TASKS)
+bench-graph: setup ## 10,000 tasks in a layered graph beside the same without dependencies: make bench-graph [TASKS=10000 ROUNDS=1]
+	@$(BIN)/python -m benchmarks.graph $(or $(TASKS),10000) $(ROUNDS)
 
 .PHONY: bench-slurm
 bench-slurm: setup ## what qme adds to sbatch, and what a Slurm worker costs with 0, 1 and 1,000 jobs

@@ -1,6 +1,6 @@
 """A layered graph of tasks beside the same tasks without dependencies, and how long a task waits for its release.
 
-    python -m benchmarks.graph [TASKS]
+    python -m benchmarks.graph [TASKS [ROUNDS]]
 
 Layers of 100; each task waits for three of the layer before it. Whoever waits costs nothing but its release; what the
 graph costs beside that is width: at most one layer, or two, can run at a time.
@@ -27,7 +27,7 @@ WIDTH = 100
 PARENTS = 3
 SLOTS = 4
 #: each way, in turns: a machine that others use is faster at one time than at another
-ROUNDS = 2
+ROUNDS = 1
 
 
 def graph(client: AsyncClient, tasks: int, *, flat: bool) -> list[Submission]:
@@ -118,16 +118,17 @@ async def alone(place: Site, rounds: int) -> list[float]:
 def main() -> int:
     """Print the table."""
     tasks = int(sys.argv[1]) if len(sys.argv) > 1 else TASKS
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS
     report = Report()
     report.title(
         f"{tasks} x true in layers of {WIDTH}, each after {PARENTS} of the layer before; {SLOTS} at a time; "
-        f"median of {ROUNDS} rounds, first created to last finished"
+        f"median of {rounds}, first created to last finished"
     )
     with site() as place:
         place.worker(slots=SLOTS)
         asyncio.run(one_round(place, SLOTS, flat=True))  # warms everything up
         found: dict[bool, list[dict[str, float]]] = {True: [], False: []}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for flat in (True, False):
                 found[flat].append(asyncio.run(one_round(place, tasks, flat=flat)))
         waits = asyncio.run(alone(place, 20))
