@@ -304,3 +304,16 @@ async def test_news_of_a_lagging_replica_ends_nobody(world: World) -> None:
         world.bus.server.faults.replicas_lag = True
     await one.janitor.look()
     assert await state(world, child) == "waits"
+
+
+async def test_parents_that_nobody_can_tell_are_not_guessed(world: World) -> None:
+    """The record has the first of a long list; without the whole list the task does not start, and others do."""
+    one = await world.submitter()
+    parents = [submission() for _ in range(9)]
+    child, other = after(*parents), after(parents[0])
+    await submit(one, *parents, child, other)
+    await world.bus.append(f"$KV.qme_specs.shell.default.{child.uuid}", b"{")
+    for parent in parents:
+        await end(world, parent)
+    await one.janitor.look()
+    assert [await state(world, task) for task in (child, other)] == ["waits", "due"]

@@ -134,7 +134,9 @@ class Releasing:
             self._wake.set()
             return
         if record.waits:
-            self._index.add(record, seen.revision, await self._parents(record))
+            parents = await self._parents(record)
+            if parents is not None:
+                self._index.add(record, seen.revision, parents)
         else:
             self._index.left(uuid, seen.revision)
         self._index.stands(uuid, seen.revision, Standing.of(record))
@@ -209,11 +211,15 @@ class Releasing:
     def _is_whole(record: TaskRecord) -> bool:
         return record.waiting_for is None or len(record.waiting_for.parents) == record.waiting_for.count
 
-    async def _parents(self, record: TaskRecord) -> Sequence[Parent]:
+    async def _parents(self, record: TaskRecord) -> Sequence[Parent] | None:
+        """Give all parents; None where nobody can tell, and the task must not start for those that are known alone."""
         if self._is_whole(record):
             return _shown(record)
-        spec = await self._buckets.specs.get(str(record.key), leader=True)
-        return _shown(record) if spec is None else spec.value.after
+        spec = await self._buckets.specs.look(str(record.key), leader=True)
+        if isinstance(spec, Entry):
+            return spec.value.after
+        log.warning("releasing.spec_unusable", task=record.uid)
+        return None
 
     # -- what is done --------------------------------------------------------------------------------------------------
     async def look(self) -> float | None:
