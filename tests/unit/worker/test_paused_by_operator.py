@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from tests.unit.worker.lab import POOL, Lab, now, until
+import asyncio
+
+import pytest
+from tests.unit.worker.lab import POOL, USER, FaultyBus, Lab, now, until
 
 from qme.bus.kv import Bucket
+from qme.bus.port import Message
 from qme.client.executors import heartbeats
 from qme.contracts import subjects
 from qme.contracts.executors import Heartbeat, Pause
 from qme.contracts.tasks import Outcome
+from qme.errors import BusUnavailable
 
 KEY = subjects.pause_key("shell", POOL)
 
@@ -52,11 +57,26 @@ async def test_a_paused_worker_takes_nothing_and_what_runs_goes_on(lab: Lab) -> 
         assert (await lab.ended(waiting)).outcome is Outcome.SUCCESS
 
 
-async def test_a_pause_holds_through_a_restart(lab: Lab) -> None:
-    """A worker that starts under a pause takes nothing, not even what lay in the queue before."""
+class Late(FaultyBus):
+    """A bus that does not tell of pauses at once."""
+
+    untold = 3
+
+    async def last(self, stream: str, subject: str, *, leader: bool = False) -> Message | None:
+        """Read, but not a pause at first."""
+        if ".pause." in subject and self.untold:
+            self.untold -= 1
+            await asyncio.sleep(0.2)
+            raise BusUnavailable("no answer")
+        return await self._bus.last(stream, subject, leader=leader)
+
+
+async def test_a_pause_holds_through_a_restart(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that starts under a pause takes nothing, not even what lay in the queue before: it asks first."""
+    monkeypatch.setattr("qme.worker.loop.AGAIN", 0.1)
     await _say(lab, drain=True)
     waiting = await lab.submit("true")
-    async with lab.worker():
+    async with lab.worker(bus=Late(lab.server.connect(USER))):
         sign = await _sign(lab, drained=True)
         assert sign.paused == "drained, as olga asked: new disks"
         assert (await lab.entry(waiting)).value.due
