@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import TextIO
 
 from qme.cli.context import Context, say
 from qme.cli.parsing import Arguments, Parser, add_command, command_of
@@ -62,7 +64,7 @@ async def executors(args: Arguments, context: Context) -> int:
             known = [one for one in await client.executors() if _is_meant(one, words, args.pool)]
             if words and not known:
                 raise NotFound(f"no executor {words[0]!r} is known; `qme executors` lists them")
-            _show_workers(known) if words else _show(known)
+            _show_workers(known) if words else show(known)
     return 0
 
 
@@ -96,7 +98,8 @@ def _is_meant(one: Known, words: list[str], pool: str | None) -> bool:
     return words[:1] in ([], [one.definition.executor]) and pool in (None, one.definition.pool)
 
 
-def _show(known: list[Known]) -> None:
+def show(known: Sequence[Known], out: TextIO | None = None) -> None:
+    """Write the table of executors."""
     table = Table(
         [
             ("EXECUTOR", 10),
@@ -106,7 +109,8 @@ def _show(known: list[Known]) -> None:
             ("BUSY", 7),
             ("ACCOUNT", 10),
             ("MATCHES", 0),
-        ]
+        ],
+        out,
     )
     for one in known:
         busy = f"{sum(w.active for w in one.workers)}/{sum(w.slots for w in one.workers)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import TextIO
 
 from qme.cli import choosing
 from qme.cli.context import Context, say
@@ -81,7 +82,7 @@ async def search(args: Arguments, context: Context) -> int:
     from qme.client.searching import matcher  # re2
 
     matcher(args.query)  # a mistake in it is said before a bus is looked for
-    table = _Tasks(is_shared=args.all_users)
+    table = Tasks(is_shared=args.all_users)
     async with context.client() as client:
         async for record in client.search(args.query, Wanted(user=choosing.user(client, args))):
             if args.jsonl:
@@ -136,23 +137,24 @@ def _plain(record: TaskRecord) -> dict[str, object]:
 
 
 def _print(records: Iterable[TaskRecord], *, is_shared: bool) -> None:
-    table = _Tasks(is_shared=is_shared)
+    table = Tasks(is_shared=is_shared)
     for record in records:
         table.row(record)
 
 
-class _Tasks:
+class Tasks:
     """The table of tasks: short on a terminal, whole ids and times elsewhere."""
 
-    def __init__(self, *, is_shared: bool) -> None:
+    def __init__(self, *, is_shared: bool, out: TextIO | None = None) -> None:
         user = [("USER", 8)] if is_shared else []
         columns = [("ID", _SHOWN), ("EXECUTOR", 8), ("STATE", 9), ("AGE", 4), *user, ("COMMAND", 7)]
         self._is_shared = is_shared
-        self._table = Table(columns)
+        self._table = Table(columns, out)
         if not self._table.is_terminal:
-            self._table = Table([*columns[:-1], ("MESSAGE", 0), columns[-1]])
+            self._table = Table([*columns[:-1], ("MESSAGE", 0), columns[-1]], out)
 
     def row(self, record: TaskRecord) -> None:
+        """Write a task's row."""
         user = [record.user] if self._is_shared else []
         state = str(record.outcome or record.status)
         if self._table.is_terminal:

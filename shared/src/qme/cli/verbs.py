@@ -35,6 +35,7 @@ VERBS = {
     "run": Entry("run", "run a command: submit it, show its output, exit with its code", strict=True),
     "submit": Entry("submit", "submit a command and print the task's id"),
     "ls": Entry("show", "list tasks, newest first"),
+    "top": Entry("top", "watch executors and tasks in a terminal"),
     "get": Entry("show", "show a task as JSON (the last one without an id)"),
     "search": Entry("show", "find tasks by a regular expression"),
     "logs": Entry("logs", "print a task's output; -f follows it"),
