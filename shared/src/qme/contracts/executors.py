@@ -12,7 +12,7 @@ from qme.contracts.resources import Capacity
 
 
 class _Advert(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
 
 class ActionInfo(_Advert):

@@ -34,7 +34,7 @@ HEADER_BEHALF = "Qme-On-Behalf-Of"
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class Request(_Wire):

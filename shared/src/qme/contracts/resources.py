@@ -14,7 +14,7 @@ _UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 class Resources(BaseModel):
     """What one task asks for. What it says nothing about counts for nothing: it is promised none, and may use some."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     cpus: Count = 0
     mem: Size = 0
@@ -30,7 +30,7 @@ class Resources(BaseModel):
 class Capacity(BaseModel):
     """What a worker has in all."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     cpus: Count = 0
     mem: Size = 0
