@@ -30,6 +30,8 @@ class Context:
     flags: dict[str, str | None] = field(default_factory=dict)
     strict: bool = False
     hints: bool = True
+    #: uuid of a submission that may have been made already, and has to be made sure of
+    begun: str | None = None
 
     @cached_property
     def loaded(self) -> Loaded[Settings]:

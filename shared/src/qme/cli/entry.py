@@ -57,6 +57,11 @@ def _dispatch(argv: list[str], context: Context) -> int:
     if name not in VERBS:
         raise InvalidRequest(_unknown(name))
     context.strict, context.hints = VERBS[name].strict, not VERBS[name].service
+    if name == "submit":
+        from qme.cli import quick
+
+        if (code := quick.submit(arguments, context)) is not None:
+            return code
     verb: Verb = importlib.import_module(f"qme.cli.{VERBS[name].module}").VERBS[name]
     from qme.cli.parsing import Parser
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qme.cli import exitcodes, options, progress
+from qme.cli import exitcodes, options, progress, quick
 from qme.cli.arrays import read_arrays
 from qme.cli.context import Context, detaching, say
 from qme.cli.parsing import Arguments, Parser, add_command, command_of, count
@@ -16,7 +16,8 @@ from qme.cli.run import explain
 from qme.cli.verbs import Verb
 from qme.cli.wait import detached
 from qme.client import AsyncClient
-from qme.client.submission import new_uuid, prepare
+from qme.client.origin import new_uuid
+from qme.client.submission import prepare
 from qme.contracts.messages import Result, Submission
 from qme.contracts.tasks import TaskRecord
 from qme.errors import InvalidRequest, NotFound, from_wire
@@ -81,6 +82,8 @@ async def submit(args: Arguments, context: Context) -> int:
             for task, array in zip(prepared, arrays, strict=True)
         ]
         say(f"group @{name}, {sum(array.count for array in arrays)} tasks")
+    if context.begun is not None:
+        prepared = [task.model_copy(update={"uuid": context.begun}) for task in prepared]
     if args.file is not None and not wishes.group:
         wishes = replace(wishes, group=_group_name(args.file))
         prepared = [task.model_copy(update={"group": wishes.group}) for task in prepared]
@@ -151,11 +154,7 @@ async def _submit(
 
 
 def _print_id(result: Result, args: Arguments) -> None:
-    try:
-        print(_shown(result, args), flush=True)
-    except OSError as error:  # the task is there all the same; unsaid, it would be submitted once more
-        say(f"accepted as {result.taskid or result.uuid}, which could not be printed: {error.strerror}")
-        raise
+    quick.show(_shown(result, args), result.taskid or result.uuid)
 
 
 async def _wait(client: AsyncClient, accepted: Sequence[Result], context: Context, args: Arguments) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from qme.bus.connect import connect as connect_bus
 from qme.bus.port import Bus
-from qme.client.api import AsyncClient
 from qme.errors import BusUnavailable
 from qme.settings import Settings
+
+if TYPE_CHECKING:
+    from qme.client.api import AsyncClient
 
 Tell = Callable[[str], None]
 
@@ -28,6 +31,8 @@ async def connect(
 
     Raises BusUnavailable, NotPermitted, SettingsError, LocalStackError.
     """
+    from qme.client.api import AsyncClient  # all models: not for who only needs a bus
+
     bus = await open_bus(settings, name, tell)
     try:
         yield AsyncClient(bus, settings)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from qme.bus.port import Bus
-from qme.client.submission import new_uuid
+from qme.client.origin import new_uuid
 from qme.contracts import subjects
 from qme.contracts.messages import (
     HEADER_BEHALF,

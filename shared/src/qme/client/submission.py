@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uuid_utils
-
 from qme.client import words
 from qme.contracts.arrays import Array
+from qme.client.origin import new_uuid, umask, working_directory
 from qme.contracts.messages import MAX_FILES, Submission
 from qme.contracts.resources import NOTHING, Resources
 from qme.contracts.tasks import Outcome, RetryPolicy, SentFile
@@ -68,7 +67,7 @@ def prepare(command: str | Sequence[str], options: Options, *, host: str) -> Sub
         shell=words.needs_shell(argv, cwd),
         cwd=cwd,
         cwd_given=options.cwd is not None,
-        umask=_umask(),
+        umask=umask(),
         env=dict(options.env),
         files=files,
         stdin=stdin,
@@ -88,23 +87,6 @@ def prepare(command: str | Sequence[str], options: Options, *, host: str) -> Sub
     )
 
 
-def new_uuid() -> str:
-    """Make a uuid whose beginning grows with time (version 7), so that ids sort by age."""
-    return str(uuid_utils.uuid7())
-
-
-def working_directory() -> str | None:
-    """Give the present folder as the shell names it (links kept: a site mounts by those names); None if it is gone."""
-    try:
-        here = os.getcwd()  # noqa: PTH109
-        named = os.environ.get("PWD", "")
-        if os.path.isabs(named) and os.path.samefile(named, here):  # noqa: PTH117, PTH121
-            return named
-    except OSError:
-        return None
-    return here
-
-
 def _resources(options: Options) -> Resources | None:
     names = ("cpus", "mem", "gpus")
     if any(getattr(options, name) < 0 for name in names):
@@ -122,15 +104,6 @@ def _retry(options: Options) -> RetryPolicy:
     if options.retry_on:
         said["on"] = tuple(options.retry_on)
     return RetryPolicy(**said)
-
-
-def _umask() -> int | None:
-    # os.umask can only read by writing, which other threads would notice.
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
-            return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), None)
-    except OSError:
-        return None
 
 
 def _sent(path: Path) -> SentFile:

@@ -56,7 +56,9 @@ class Step(StrEnum):
 
 
 class _Stored(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True, populate_by_name=True, defer_build=True)
+    model_config = ConfigDict(
+        extra="allow", frozen=True, serialize_by_alias=True, populate_by_name=True, defer_build=True
+    )
 
 
 class Holder(_Stored):
