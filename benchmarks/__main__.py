@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import shell
+from benchmarks import bulk, fleet, growth, idle, listing, logs, routing, shell, start
 from benchmarks.peers import PACKAGES
 from benchmarks.report import Report
 
@@ -20,6 +20,31 @@ GROUPS: dict[str, Callable[[Report, bool], None]] = {
         tasks=20 if smoke else 5000,
         latencies=5 if smoke else 200,
         others=() if smoke else tuple(PACKAGES),
+    ),
+    "bulk": lambda report, smoke: bulk.rows(report, tasks=20 if smoke else 100_000),
+    "start": lambda report, smoke: start.rows(report, rounds=1 if smoke else 20, original=not smoke),
+    "listing": lambda report, smoke: listing.rows(
+        report, few=20 if smoke else 1000, many=200 if smoke else 100_000, rounds=1 if smoke else 5
+    ),
+    "routing": lambda report, smoke: routing.rows(
+        report, executors=20 if smoke else 1000, rounds=20 if smoke else 20_000
+    ),
+    "logs": lambda report, smoke: logs.rows(
+        report, megabytes=1 if smoke else 60, latencies=2 if smoke else 20
+    ),
+    "idle": lambda report, smoke: idle.rows(report, seconds=0.5 if smoke else 60.0),
+    "fleet": lambda report, smoke: fleet.rows(
+        report,
+        tasks=20 if smoke else 2000,
+        workers=2 if smoke else 10,
+        beats=100 if smoke else 1000,
+        seconds=0.5 if smoke else 20.0,
+    ),
+    "growth": lambda report, smoke: growth.rows(
+        report,
+        sizes=(10, 20) if smoke else (100, 1000, 10_000, 100_000),
+        latencies=2 if smoke else 50,
+        draw=not smoke,
     ),
 }
 

@@ -26,6 +26,8 @@ PACKAGES = {
     "hyperqueue": ("hyperqueue",),
     "taskiq-nats": ("taskiq-nats",),
 }
+#: the single-process program that qme makes anew
+ORIGINAL = {"original": ("qme==0.0.14",)}
 #: those that are asked for fewer tasks: they would take minutes
 SLOW = {"rq": 10, "taskiq-nats": 10}
 #: those whose clients wait a second for each task, by asking now and then
@@ -48,7 +50,9 @@ def environment(name: str) -> Path:
         try:
             subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True)
             subprocess.run(
-                [python, "-m", "pip", "install", "-qq", *PACKAGES[name]], check=True, capture_output=True
+                [python, "-m", "pip", "install", "-qq", *(PACKAGES | ORIGINAL)[name]],
+                check=True,
+                capture_output=True,
             )
         except subprocess.CalledProcessError as error:
             raise NotHere(f"it can't be installed: {error.stderr.decode()[-200:].strip()}") from error

@@ -16,6 +16,14 @@ from qme.contracts.tasks import Outcome, TaskRecord
 
 #: commands at a time, everywhere
 TOGETHER = 4
+#: what a task is written to
+STREAMS = {
+    "specs": subjects.bucket_stream(subjects.BUCKET_SPECS),
+    "records": subjects.bucket_stream(subjects.BUCKET_TASKS),
+    "queue": subjects.TASKS,
+    "audit trail": subjects.EVENTS,
+    "output": subjects.LOGS,
+}
 
 
 def rows(report: Report, *, tasks: int, latencies: int, others: tuple[str, ...]) -> None:
@@ -27,9 +35,9 @@ def rows(report: Report, *, tasks: int, latencies: int, others: tuple[str, ...])
     report.add("asyncio.create_subprocess_exec", raw.asyncio_rate(tasks, TOGETHER), "/s", beside=bare)
     with site() as place:
         place.worker(slots=TOGETHER)
-        asyncio.run(_submit(place, TOGETHER))  # warms everything up
+        asyncio.run(submit(place, TOGETHER))  # warms everything up
         before = _processor_seconds(place)
-        found = asyncio.run(_throughput(place, tasks))
+        found = asyncio.run(throughput(place, tasks))
         used = _processor_seconds(place)
         ours = report.add(
             "qme", found["rate"], "/s", beside=bare, goal="0.5 x posix_spawn, 1.2 x the best peer"
@@ -38,11 +46,11 @@ def rows(report: Report, *, tasks: int, latencies: int, others: tuple[str, ...])
             report.add(
                 f"  processor time of the {name}", 1e6 * (used[name] - before[name]) / tasks, "us/task"
             )
-        for what in ("specs", "records", "queue", "audit trail", "output"):
+        for what in STREAMS:
             report.add(f"  writes to the bus: {what}", found[what] / tasks, "/task")
         report.title(f"Latency: {latencies} tasks one after the other, submit to final record, a warm client")
         plain = report.add("subprocess.run, p50", 1e3 * percentile(raw.run_times(latencies), 0.5), "ms")
-        waits = asyncio.run(_latency(place, latencies))
+        waits = asyncio.run(latency(place, latencies))
         middle = report.add(
             "qme, p50", 1e3 * percentile(waits, 0.5), "ms", beside=plain, goal="8 x subprocess.run"
         )
@@ -78,7 +86,8 @@ def _processor_seconds(place: Site) -> dict[str, float]:
     return {name: sum(place.seconds(pid) for pid in found) for name, found in pids.items()}
 
 
-async def _submit(place: Site, tasks: int) -> list[str]:
+async def submit(place: Site, tasks: int) -> list[str]:
+    """Submit so many and wait for their ends; their uuids."""
     async with connect(place.settings) as client:
         wishes = Options(cwd="/")
         wanted = [client.own(prepare(["true"], wishes, host="bench")) for _ in range(tasks)]
@@ -88,17 +97,11 @@ async def _submit(place: Site, tasks: int) -> list[str]:
         return uuids
 
 
-async def _throughput(place: Site, tasks: int) -> Mapping[str, float]:
-    streams = {
-        "specs": subjects.bucket_stream(subjects.BUCKET_SPECS),
-        "records": subjects.bucket_stream(subjects.BUCKET_TASKS),
-        "queue": subjects.TASKS,
-        "audit trail": subjects.EVENTS,
-        "output": subjects.LOGS,
-    }
+async def throughput(place: Site, tasks: int) -> Mapping[str, float]:
+    """Run so many; tasks a second, and writes by stream."""
     async with connect(place.settings) as client:
-        before = {name: (await client.bus.state(stream)).last for name, stream in streams.items()}
-        uuids = set(await _submit(place, tasks))
+        before = {name: (await client.bus.state(stream)).last for name, stream in STREAMS.items()}
+        uuids = set(await submit(place, tasks))
         records = [
             record
             async for record in client.stream()
@@ -108,12 +111,13 @@ async def _throughput(place: Site, tasks: int) -> Mapping[str, float]:
         assert len(ends) == tasks
         seconds = (max(ends) - min(record.created for record in records)).total_seconds()
         writes = {
-            name: (await client.bus.state(stream)).last - before[name] for name, stream in streams.items()
+            name: (await client.bus.state(stream)).last - before[name] for name, stream in STREAMS.items()
         }
         return {"rate": tasks / seconds, **writes}
 
 
-async def _latency(place: Site, rounds: int) -> list[float]:
+async def latency(place: Site, rounds: int) -> list[float]:
+    """Seconds from a submission to its final record, one after the other."""
     times = []
     async with connect(place.settings) as client:
         for _ in range(rounds):

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[1]
 QME = str(Path(sys.executable).with_name("qme"))
 #: what the embedded stack gives its server, so that the figures are those of what is shipped
 STORE = 'sync_interval: "1s"'
+#: of our environment; Python shall keep what it compiles, as where qme is installed
+_LEFT_OUT = ("QME_", "NATS_", "PYTHONDONTWRITEBYTECODE")
 #: seconds that a service may take to come up, or to end
 PATIENCE = 60.0
 
@@ -67,9 +69,10 @@ class Site:
         self.creds = creds
         self.submitters: list[Service] = []
         self.workers: list[Service] = []
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("QME_", "NATS_"))}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)}
         self.env = {
             **clean,
+            "PYTHONPYCACHEPREFIX": str(Path.home() / ".cache/qme-bench/compiled"),
             "HOME": str(folder),
             "QME_HOME": str(folder / "home"),
             "QME_SITE_CONFIG": str(folder / "no-site-config"),
