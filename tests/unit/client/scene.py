@@ -13,7 +13,7 @@ from qme.bus.kv import Bucket
 from qme.bus.memory import MemoryServer
 from qme.bus.port import Bus, Message
 from qme.client import AsyncClient
-from qme.client.submission import new_uuid
+from qme.client.origin import new_uuid
 from qme.contracts import subjects
 from qme.contracts.output import NAMES, STREAMS
 from qme.contracts.subjects import TaskKey

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from qme.client.control import batches
-from qme.client.submission import Options, new_uuid, prepare, working_directory
+from qme.client.origin import new_uuid, working_directory
+from qme.client.submission import Options, prepare
 from qme.contracts.messages import MAX_FILES, MAX_ITEMS, MAX_REQUEST, Submission, SubmitRequest
 from qme.contracts.subjects import is_uuid
 from qme.contracts.tasks import Outcome, RetryPolicy
