@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from qme.client import words
-from qme.contracts.arrays import Array
 from qme.client.origin import new_uuid, umask, working_directory
+from qme.contracts.arrays import Array
 from qme.contracts.messages import MAX_FILES, Submission
 from qme.contracts.resources import NOTHING, Resources
 from qme.contracts.tasks import Outcome, RetryPolicy, SentFile
