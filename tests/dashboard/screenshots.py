@@ -34,6 +34,10 @@ printf 'epoch 1  loss 0.82\\nepoch 2  loss 0.51\\n\\033[32mepoch 3  loss 0.37  b
 printf '\\033[33mwarning: learning rate lowered\\033[0m\\n' >&2
 """
 
+_ELEMENT = (
+    'echo "sample $SLURM_ARRAY_TASK_ID of 3 on $SLURMD_NODENAME"; sleep 3; [ $SLURM_ARRAY_TASK_ID != 2 ]'
+)
+
 
 @contextmanager
 def slurm(folder: Path) -> Iterator[dict[str, str]]:
@@ -73,7 +77,7 @@ def sample(queue: Queue) -> dict[str, str]:
         for words in (
             "--wrap 'sleep 300'",
             "--hold --wrap hostname",
-            "--array=1-3 --wrap 'exit $((SLURM_ARRAY_TASK_ID-1))'",
+            f"--array=1-3 --wrap '{_ELEMENT}'",
         ):
             shown["task-slurm"] = queue.submit(f"sbatch {words}")
     except NoExecutorMatches:

@@ -257,33 +257,37 @@ def test_a_paused_executor_says_who_paused_it_and_why(theatre: Theatre) -> None:
 
 
 def test_a_groups_page(theatre: Theatre) -> None:
-    """Its counts, what waits for what, when each ran, and its tasks; of two with one name the newer one."""
+    """Its counts, what waits for what, and its tasks; of two with one name the newer one, which decides what failed."""
 
     async def play(stage: Scene) -> list[TaskKey]:
-        first = await stage.task("make", group="nightly", name="build")
-        again = await stage.task("make", group="nightly", name="build")
-        test = await stage.task(
-            "make", "test", group="nightly", name="test", after=(Parent(uuid=again.uuid),)
+        keys = [await stage.task("make", group="nightly", name="build") for _ in range(2)]
+        keys.append(await stage.task("lint", group="nightly", name="lint"))
+        keys.append(
+            await stage.task("test", group="nightly", name="test", after=(Parent(uuid=keys[1].uuid),))
         )
-        for key in (first, again):
+        for key, outcome in zip(keys, (Outcome.FAILED, Outcome.SUCCESS, Outcome.FAILED), strict=False):
             await stage.start(key)
-            await stage.end(key, Outcome.SUCCESS if key is again else Outcome.FAILED, 0)
-        return [first, again, test]
+            await stage.end(key, outcome, 0)
+        return keys
 
     keys = theatre.play(play)
-    theatre.until(lambda: len(theatre.hub.store.named([key.uuid for key in keys])) == 3)
+    theatre.until(lambda: len(theatre.hub.store.named([key.uuid for key in keys])) == 4)
+    theatre.until(lambda: theatre.hub.store.groups()["queued"] == 1)
     at = app("groups", name="nightly", user=USER)
     assert at.title[0].value == "@nightly"
     (table,) = at.dataframe
     assert list(zip(table.value["name"], table.value["state"], strict=True)) == [
-        ("test", "◌ queued"),
-        ("build", "✓ success"),
-    ]
-
+        ("test", "◌ queued"), ("lint", "✗ failed"), ("build", "✓ success"),
+    ]  # fmt: skip
     (drawing,) = [json.loads(one.proto.json) for one in at.get("bidi_component")]
     assert [(node["label"], node["colour"]) for node in drawing["nodes"]] == [
-        ("build", "#2a9d6f"),
-        ("test", "#6f8df5"),
-    ]
+        ("build", "#2a9d6f"), ("lint", "#d64545"), ("test", "#6f8df5"),
+    ]  # fmt: skip
     assert len(drawing["edges"]) == 1
-    assert list(app("groups").dataframe[0].value["tasks"]) == [2]
+    for button, asked in (("Rerun what failed", keys[2]), ("Cancel what is open", keys[3])):
+        page = app("groups", name="nightly", user=USER)
+        next(one for one in page.button if one.label == button).click().run()
+        assert not page.exception
+        (listed,) = [one.value["task"] for one in page.dataframe if "task" in one.value]
+        assert list(listed) == [asked.taskid]
+    assert list(app("groups").dataframe[0].value["tasks"]) == [3]

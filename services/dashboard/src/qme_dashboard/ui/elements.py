@@ -52,6 +52,7 @@ def draw(record: TaskRecord, definition: Definition | None) -> None:
     if clicked and clicked["label"] in numbered and st.session_state.get(f"{key}-seen") is not clicked:
         st.session_state[f"{key}-seen"] = clicked
         st.session_state[f"{key}-element"] = clicked["label"]
+    st.session_state.setdefault(f"{key}-element", _telling(found, numbered))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Output of element", numbered, key=f"{key}-element", width=170)
         chosen = next((one for one in found if one.name == name), None)
@@ -65,6 +66,12 @@ def draw(record: TaskRecord, definition: Definition | None) -> None:
             ):
                 dialogs.act(record, offered["cancel_elements"], f"elements={chosen.name}")
     _output(record, chosen, key)
+
+
+def _telling(found: list[Element], numbered: list[str]) -> str:
+    """Give the element to begin with: the first that ended badly, else the first one."""
+    bad = (one.name for one in found if one.outcome not in (None, "success") and one.name in numbered)
+    return next(bad, numbered[0])
 
 
 def _counts(array: dict[str, Any]) -> None:

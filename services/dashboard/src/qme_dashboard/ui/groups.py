@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from qme_dashboard import queries
+from qme.client import AsyncClient, groups
+from qme.client.listing import Wanted
+from qme.contracts.tasks import TaskRecord
+from qme.errors import QmeError
+from qme_dashboard import deeds, queries
 from qme_dashboard.queries import Filter, Paging
 from qme_dashboard.rows import GROUPS
-from qme_dashboard.ui import drawing, parts, table
+from qme_dashboard.ui import dialogs, drawing, parts, table
 from qme_dashboard.words import count, moment, plain, span
 
 #: groups that are listed, and tasks on one page of a group
@@ -95,6 +100,7 @@ def _group(name: str, user: str) -> None:
         return
     rows = store.rows(queries.members(name, user, max(drawing.NODES, drawing.BARS) + 1))
     _progress(counts, total, rows, user)
+    _buttons(name, user, counts)
     _graph(rows, total)
     _bars(rows, total)
     st.subheader("Tasks", anchor=False)
@@ -129,6 +135,48 @@ def _progress(counts: dict[str, int], total: int, rows: list[dict[str, Any]], us
         took = span(end - min(begins))
         said = f"It took {took}" if ended == total else f"It began {took} ago"
         st.caption(f"{said}; {span(work)} of run time in all.")
+
+
+def _buttons(name: str, user: str, counts: dict[str, int]) -> None:
+    off = not parts.person().may_act
+    with st.container(horizontal=True):
+        broken = counts["failure"] + counts["lost"]
+        if st.button(
+            "Rerun what failed", icon=":material/replay:", key="rerun-failed", disabled=off or not broken
+        ):
+            _confirm("rerun", lambda client: _failed(client, name, user))
+        going = counts["queued"] + counts["running"]
+        if st.button(
+            "Cancel what is open", icon=":material/cancel:", key="cancel-open", disabled=off or not going
+        ):
+            _confirm("cancel", lambda client: _open(client, name, user))
+    if off:
+        parts.read_only_note()
+
+
+def _confirm(verb: str, which: Callable[[AsyncClient], Coroutine[Any, Any, Sequence[TaskRecord]]]) -> None:
+    try:
+        records = parts.hub().call(which)
+    except QmeError as error:
+        st.error(plain(error.message), icon=":material/error:")
+        return
+    targets = [groups.target(record) for record in records[: deeds.MOST]]
+    dialogs.confirm(verb, targets, parts.hub().store.named([target.uuid for target in targets]))
+
+
+async def _current(client: AsyncClient, name: str, user: str) -> list[TaskRecord]:
+    wanted = Wanted(user=user, group=name)
+    found = [item async for item in client.stream(wanted) if isinstance(item, TaskRecord)]
+    return groups.current(sorted(found, key=lambda record: (record.created, record.uuid)))
+
+
+async def _failed(client: AsyncClient, name: str, user: str) -> Sequence[TaskRecord]:
+    """Give what failed, and what was cancelled on account of that."""
+    return groups.failed(await _current(client, name, user))
+
+
+async def _open(client: AsyncClient, name: str, user: str) -> Sequence[TaskRecord]:
+    return [record for record in await _current(client, name, user) if not record.ended]
 
 
 def _graph(rows: list[dict[str, Any]], total: int) -> None:

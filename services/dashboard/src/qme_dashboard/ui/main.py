@@ -12,9 +12,11 @@ from qme_dashboard.words import path_of
 
 #: pixels of the side bar
 SIDEBAR = 210
-#: Streamlit leaves a sixth of a wide page empty on either side, and has no setting for it
+#: Streamlit leaves a sixth of a wide page empty on either side, and has no setting for it, nor for these
 _ROOM = (
     "[data-testid=stMainBlockContainer]{padding-left:clamp(1rem,2.5vw,3rem);padding-right:clamp(1rem,2.5vw,3rem)}"
+    # On a phone what a task wrote stands before the facts about it.
+    "@media (max-width:640px){.st-key-task-parts [data-testid=stColumn]:last-child{order:-1}}"
     "[class*=st-key-tile-]{padding:.5rem .6rem}"
     "[class*=st-key-tile-] [data-testid=stPageLink-NavLink]{padding:0;margin:0}"
 )

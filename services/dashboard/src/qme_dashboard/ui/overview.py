@@ -82,12 +82,16 @@ def _tiles(groups: dict[str, int], window: Window, now: float) -> None:
                 st.metric(name, f"{groups[name]:,}", label_visibility="collapsed")
         with _tile("oldest"):
             oldest = min((row["oldest"] for row in parts.hub().store.rows(queries.backlog())), default=None)
-            st.metric("oldest queued", rough(None if oldest is None else now - oldest))
+            st.page_link(page, label="oldest", icon=":material/hourglass_top:", help="Of what is queued",
+                         query_params={"state": "queued", "sort": "created", "up": "true"})  # fmt: skip
+            waits = rough(None if oldest is None else now - oldest)
+            st.metric("oldest queued", waits, label_visibility="collapsed")
         with _tile("failing"):
             share, before = _failing(window, now)
-            was = "" if before is None else f", was {before:.0%}"
-            st.metric(f"failed{was}", "-" if share is None else f"{share:.0%}",
-                      help="Of what ended in this window; what it was is that of the window before")  # fmt: skip
+            was = "" if before is None else f"; it was {before:.0%} in the window before"
+            st.page_link(page, label="failed", icon=":material/percent:", help=f"Of what ended in this window{was}",
+                         query_params={"state": "failure", "sort": "finished"})  # fmt: skip
+            st.metric("failed", "-" if share is None else f"{share:.0%}", label_visibility="collapsed")
 
 
 def _tile(name: str) -> Any:

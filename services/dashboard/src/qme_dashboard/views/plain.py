@@ -8,7 +8,8 @@ from typing import Any
 def view(ui: Any, task: Any) -> None:
     """Lay the task out."""
     task.command()
-    left, right = ui.columns([1, 3], gap="medium")
+    with ui.container(key="task-parts"):
+        left, right = ui.columns([1, 3], gap="medium")
     data = task.record.data
     names = task.definition.fields if task.definition is not None else sorted(data)
     with left:

@@ -11,7 +11,8 @@ def view(ui: Any, task: Any) -> None:
     """Lay the task out."""
     data = task.record.data
     task.command()
-    left, right = ui.columns([1, 3], gap="medium")
+    with ui.container(key="task-parts"):
+        left, right = ui.columns([1, 3], gap="medium")
     with left:
         task.facts(
             {

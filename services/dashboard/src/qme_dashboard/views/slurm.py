@@ -21,7 +21,8 @@ def view(ui: Any, task: Any) -> None:
         if data.get("restarts"):
             ui.badge(f"restarted {plain(str(data['restarts']))} times by Slurm", color="orange")
     task.command()
-    left, right = ui.columns([1, 3], gap="medium")
+    with ui.container(key="task-parts"):
+        left, right = ui.columns([1, 3], gap="medium")
     with left:
         task.facts(
             {
