@@ -24,10 +24,6 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     running.qme("down", "--cancel")
 
 
-def _kinds(stack: Stack, task: str) -> list[str]:
-    return [one["kind"] for one in json.loads(stack.ok("why", task, "--json"))["obstacles"]]
-
-
 def test_a_pause_and_a_rule(stack: Stack) -> None:
     """Who submits under a pause is told, and why; resumed it runs. What a rule refuses says so and leaves no mark."""
     mark = stack.home / "mark"
@@ -36,12 +32,12 @@ def test_a_pause_and_a_rule(stack: Stack) -> None:
     submitted = stack.qme("submit", "touch", str(mark))
     task = submitted.stdout.decode().strip()
     assert "new disks; the task waits" in submitted.stderr.decode()
-    assert _kinds(stack, task) == ["paused"]
-    assert stack.ok("why", task).startswith("shell is draining, as ")
+    (obstacle,) = json.loads(stack.ok("why", task, "--json"))["obstacles"]
+    assert (obstacle["kind"], obstacle["reason"], obstacle["drain"]) == ("paused", "new disks", True)
+    assert obstacle["says"].startswith("shell is draining, as ")
     stack.ok("executors", "resume", "shell")
     stack.ok("wait", task)
     assert mark.exists()
-    assert stack.ok("why", task).startswith("it ended as success")
     mark.unlink()
 
     refused = stack.qme("run", "sh", "-c", f"touch {mark}")
@@ -50,6 +46,5 @@ def test_a_pause_and_a_rule(stack: Stack) -> None:
     assert not mark.exists()
     shown = stack.qme("executors", "shell").stderr.decode()
     assert "allow = /usr/bin/(touch|sleep); max_runtime = 1h" in shown
-    assert "/usr/bin/(touch|sleep)" in stack.ok("config", "show", "shell.allow")
     verbs = [line.split("\t")[2] for line in stack.lines("events", "--all-users")]
     assert verbs[:3] == ["drain", "submit", "resume"]
