@@ -229,6 +229,7 @@ metrics: setup ## print the tables of metrics that docs/deploy/metrics.md shows
 soak: setup ## hours, for no single change: NATS nodes, chaos, 10,000 tasks, minutes of standstill, Slurm under kills
 	@QME_TEST_ALL=1 scripts/group soak-cluster $(PYTEST) tests/cluster tests/integration/test_bus_away.py
 	@scripts/group --once soak-chaos $(MAKE) chaos NODES=3 TASKS=1000 MINUTES=3
+	@QME_TEST_ALL=1 scripts/group soak-graph $(PYTEST) tests/chaos/test_graphs.py
 	@QME_TEST_TASKS=10000 scripts/group soak-many $(PYTEST) services/submitter/tests/test_many.py
 	@QME_TEST_PAUSE=150 scripts/group soak-paused $(PYTEST) tests/integration/test_paused.py
 	@$(NEED_SLURM)

@@ -104,6 +104,16 @@ async def submitted(client: AsyncClient, all_: list[Submission]) -> None:
             return
 
 
+async def ended(client: AsyncClient, tasks: list[Planned], seconds: float) -> dict[str, TaskRecord]:
+    """Wait for the ends of all. Raises TimeoutError."""
+    records: dict[str, TaskRecord] = {}
+    async with asyncio.timeout(seconds):
+        async for done in client.ended([task.uuid for task in tasks]):
+            assert done.record is not None
+            records[done.uuid] = done.record
+    return records
+
+
 def noted(site: Site, number: int, what: str) -> list[list[str]]:
     """Read what the attempts of a task wrote at their start or end."""
     path = site.notes / f"{number}.{what}"
@@ -148,12 +158,9 @@ async def test_no_task_starts_too_early_and_none_is_forgotten(
             async with tormentor.at_work():
                 async with asyncio.timeout(240):
                     await submitted(client, all_)
-                await asyncio.sleep(SECONDS)
-            records: dict[str, TaskRecord] = {}
-            async with asyncio.timeout(240):
-                async for done in client.ended([task.uuid for task in tasks]):
-                    assert done.record is not None
-                    records[done.uuid] = done.record
+                with suppress(TimeoutError):
+                    await ended(client, tasks, SECONDS)
+            records = await ended(client, tasks, 240)
         found = broken(site, tasks, records)
     finally:
         await site.end()

@@ -158,7 +158,8 @@ class Tasks:
         user = [record.user] if self._is_shared else []
         state = str(record.outcome or record.status)
         if self._table.is_terminal:
-            said = f"[{record.message}] " if record.message else ""
+            said = f"{record.name}: " if record.name else ""
+            said += f"[{record.message}] " if record.message else ""
             age_now = age(record.created)
             self._table.row(
                 record.uuid[-_SHOWN:], record.executor, state, age_now, *user, said + record.command
