@@ -43,7 +43,7 @@ pins: ## make .venv anew from the newest versions that fit and write constraints
 
 .PHONY: clean
 clean: ## remove the environments and every cache
-	rm -rf .venv .venv-3.13 .venv-snakemake .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	rm -rf .venv .venv-3.13 .venv-snakemake .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- use --------------------------------------------------------------------------------------------------------------

@@ -135,15 +135,30 @@ class Composed:
         """Ask the engine."""
         return self._run(["docker", *words], check=check).stdout
 
-    def qme(self, *words: str, creds: str = "") -> subprocess.CompletedProcess[str]:
-        """Run qme on this machine as the site's operator, or with another key, through the published ports."""
-        env = {
+    def qme(self, *words: str, creds: str = "", node: int | None = None) -> subprocess.CompletedProcess[str]:
+        """Run qme on this machine as the operator or with another key, through one node or any that answers."""
+        argv = [self._env["QME"], *words]
+        return self._run(argv, env=self._of(creds, node), check=False, timeout=PATIENCE)
+
+    def start(self, *words: str, creds: str) -> subprocess.Popen[bytes]:
+        """Start a qme that stays, on this machine."""
+        return subprocess.Popen(
+            [self._env["QME"], *words],
+            cwd=self.site,
+            env={**self._env, **self._of(creds, None)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def _of(self, creds: str, node: int | None) -> dict[str, str]:
+        urls = [f"nats://127.0.0.1:{port}" for port in self._ports[: len(NODES)]]
+        return {
             "QME_HOME": str(self._home),
             "QME_SITE_CONFIG": str(self._home / "none"),
-            "QME_NATS_URL": ",".join(f"nats://127.0.0.1:{port}" for port in self._ports[:3]),
+            "QME_NATS_URL": ",".join(urls) if node is None else urls[node],
             "QME_NATS_CREDS": creds or str(self.site / "keys/operator.json"),
         }
-        return self._run([self._env["QME"], *words], env=env, check=False, timeout=PATIENCE)
 
     def ok(self, *words: str) -> str:
         """Run a command of the operator's that has to succeed."""

@@ -78,14 +78,24 @@ def test_prometheus_reads_every_service(composed: Composed) -> None:
     until(lambda: value("sum(qme_tasks_finished_total)") >= 1, 90)
 
 
-def test_a_new_key_counts_after_a_reload(composed: Composed) -> None:
-    """Somebody is added while everything runs; nobody is cut off, and a HUP lets them in."""
-    away = composed.logs().count("the bus is away")
-    ann = composed.ok("auth", "add", "user", "ann", "--dir", str(composed.site / "nats")).strip()
+def test_a_new_pool_counts_after_two_reloads(composed: Composed) -> None:
+    """Ann and a worker of hers are added while everything runs: on each node, and nobody is cut off."""
+    away, book = composed.logs().count("the bus is away"), str(composed.site / "nats")
+    ann = composed.ok("auth", "add", "user", "ann", "--dir", book).strip()
+    hers = composed.ok("auth", "add", "worker", "ann", "--executor", "shell", "--dir", book).strip()
     assert composed.qme("ls", creds=ann).returncode != 0
-    composed.docker("kill", "--signal", "HUP", *composed.nodes())
-    until(lambda: composed.qme("ls", creds=ann).returncode == 0, 60)
-    assert composed.logs().count("Reloaded server configuration") == len(NODES)
+    for times in (1, 2):
+        composed.docker("kill", "--signal", "HUP", *composed.nodes())
+        reloaded = len(NODES) * times
+        until(lambda reloaded=reloaded: composed.logs().count("Reloaded server conf") == reloaded, 60)  # type: ignore[misc]
+    worker = composed.start("worker", "shell", creds=hers)
+    try:
+        for node in range(len(NODES)):
+            done = composed.qme("run", "--cwd", "/", "echo", "here", creds=ann, node=node)
+            assert (done.returncode, done.stdout) == (0, "here\n"), done
+    finally:
+        worker.terminate()
+        worker.wait()
     assert composed.logs().count("the bus is away") == away
 
 

@@ -119,8 +119,10 @@ def test_the_key_that_was_taken_away_opens_nothing(followed: Followed, tmp_path:
     key.touch(0o600)
     key.write_text(followed.old_key)
     said = followed.site.run("ann@laptop", f"! QME_NATS_CREDS={key} qme ls 2>&1")
-    assert "refuses the credentials" in said
+    (line,) = said.splitlines()
+    assert "refuses the credentials" in line
     assert "the bus is away" not in followed.site.said()
+    assert "eof_received" not in followed.site.said()
 
 
 def test_the_exporter_speaks_for_the_bus(followed: Followed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 
 from qme.errors import SettingsError
@@ -13,6 +14,7 @@ def context(settings: Settings) -> ssl.SSLContext | None:
 
     Raises SettingsError for files that can't be used.
     """
+    logging.getLogger("asyncio").addFilter(_worth_saying)
     if settings.nats_ca is None and settings.nats_cert is None:
         if settings.nats_key is not None:
             raise SettingsError("nats_key is set without nats_cert, the certificate that it belongs to")
@@ -34,6 +36,11 @@ def context(settings: Settings) -> ssl.SSLContext | None:
                 f"the certificate in nats_cert, {settings.nats_cert}, and its key can't be used: {error}"
             ) from error
     return made
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Drop what asyncio warns of whenever a server ends a TLS connection; nobody can act on it."""
+    return "eof_received() has no effect" not in record.getMessage()
 
 
 class Unproven(ConnectionError):
