@@ -90,6 +90,18 @@ def test_the_printed_address_lets_a_browser_of_another_account_in(dashboard: Das
     assert " 403 " in as_nobody(_SHAKE, where, said[0], "Origin: http://evil.example").stdout
 
 
+@needs_root
+def test_a_browser_of_our_own_account_is_known_by_a_cookie_from_its_first_page_on(
+    dashboard: Dashboard,
+) -> None:
+    """Whose connection it is has to be looked up once only; who asks for data alone gets no cookie."""
+    page = dashboard.get("/tasks", Accept="text/html")
+    cookie = page.headers["set-cookie"].partition(";")[0]
+    assert as_nobody(_FETCH, f"{dashboard.url}/api/tasks", f"Cookie={cookie}").stdout.strip() == "200"
+    assert "set-cookie" not in dashboard.get("/api/tasks").headers
+    assert "set-cookie" not in dashboard.get("/tasks", Accept="text/html", Cookie=cookie).headers
+
+
 def test_the_websocket_is_for_our_own_pages(dashboard: Dashboard) -> None:
     """A page of ours may open it; another site's may not, nor one that calls us by a foreign name."""
     assert " 101 " in handshake(dashboard, Origin=dashboard.url)
