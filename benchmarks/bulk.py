@@ -26,7 +26,9 @@ def rows(report: Report, *, tasks: int) -> None:
     """Rate, and the client's memory for a tenth and for all."""
     report.title(f"qme submit --file: {tasks} commands, as a whole process; one submitter")
     with site() as place:
-        place.worker(slots=1).stop()  # its definition stays, and takes the commands
+        worker = place.worker(slots=1)
+        place.qme("run", "true")
+        worker.stop()  # its definition stays, and takes the commands
         few = _submit(place, max(1, tasks // 10))
         seconds, memory = _submit(place, tasks)
         sizes = asyncio.run(_sizes(place))

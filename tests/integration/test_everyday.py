@@ -108,6 +108,15 @@ def test_retries(stack: Stack, tmp_path: Path) -> None:
     assert (task["outcome"], task["attempt"]) == ("success", 2)
 
 
+def test_a_list_with_a_key_is_submitted_once(stack: Stack) -> None:
+    """The same list again, with a line more, gives the ids there are and makes one task more; equal lines are two."""
+    first = stack.lines("submit", "--key", "night", "--file", "-", stdin="true\nfalse\ntrue\n")
+    again = stack.lines("submit", "--key", "night", "--file", "-", stdin="echo more\ntrue\nfalse\ntrue\n")
+    assert len(set(first)) == 3
+    assert again[1:] == first
+    assert again[0] not in first
+
+
 def test_a_bulk_file_gives_one_id_a_line(stack: Stack) -> None:
     """In the order of the file; blank lines are none."""
     ids = stack.lines("submit", "--file", "-", stdin="echo one\n\necho two | tr a-z A-Z\n")

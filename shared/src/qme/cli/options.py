@@ -93,7 +93,9 @@ def add(parser: Parser) -> None:
             default=[],
             help=f"start it once {when}: ids or @GROUP; repeatable",
         )
-    add_option("--key", metavar="KEY", help="the same key gives the same task again instead of a second one")
+    add_option(
+        "--key", metavar="KEY", help="the same key gives the same task again, of a list the same tasks"
+    )
     add_option(
         "--send",
         metavar="FILE",

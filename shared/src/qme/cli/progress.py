@@ -43,7 +43,11 @@ class Bar:
 
     def note(self, record: TaskRecord) -> None:
         """Count a task that has ended."""
-        self._ended[str(record.outcome)] += 1
+        self.count(str(record.outcome))
+
+    def count(self, word: str) -> None:
+        """Count one more of what a word says."""
+        self._ended[word] += 1
         if time.monotonic() - self._drawn_at >= PAUSE:
             self._draw()
 

@@ -70,11 +70,13 @@ async def submit(args: Arguments, context: Context) -> int:
     """Print one line for each task, as it is accepted."""
     if args.workflow is not None:
         return await _workflow(args, context)
+    if args.file is not None:
+        return await _list(args, context)
     arrays = read_arrays(args)
-    commands = _commands(args) * max(1, len(arrays))
-    context.strict = args.wait and args.file is None and not arrays
+    commands = [command_of(args)] * max(1, len(arrays))
+    context.strict = args.wait and not arrays
     wishes, host = options.read(args), context.settings.host
-    prepared = [prepare(command, wishes, host=host) for _, command in commands]
+    prepared = [prepare(command, wishes, host=host) for command in commands]
     if arrays:
         name = wishes.group or _group_name(args.each_line or args.from_json or "array")
         prepared = [
@@ -84,17 +86,45 @@ async def submit(args: Arguments, context: Context) -> int:
         say(f"group @{name}, {sum(array.count for array in arrays)} tasks")
     if context.begun is not None:
         prepared = [task.model_copy(update={"uuid": context.begun}) for task in prepared]
-    if args.file is not None and not wishes.group:
-        wishes = replace(wishes, group=_group_name(args.file))
-        prepared = [task.model_copy(update={"group": wishes.group}) for task in prepared]
-        say(f"group @{wishes.group}")
     async with context.client() as client:
         parents = await client.parents(wishes)
         tasks = [client.own(task, parents) for task in prepared]
-        accepted, code = await _submit(client, tasks, commands, args)
+        accepted, code = await _submit(client, tasks, args)
         if not args.wait:
             return code
         return await _wait(client, accepted, context, args) or code
+
+
+async def _list(args: Arguments, context: Context) -> int:
+    """Submit the lines of a file."""
+    from qme.cli import many
+
+    lines = _lines_of(args)
+    many.check(lines)
+    wishes, host = options.read(args), context.settings.host
+    if not wishes.group:
+        wishes = replace(wishes, group=_plain(wishes.key) if wishes.key else _group_name(args.file))
+        say(f"group @{wishes.group}")
+    accepted: list[Result] = []
+    code = 0
+    async with context.client() as client:
+        parents = await client.parents(wishes)
+        # Ids on a terminal show by themselves how it goes on.
+        with progress.shown(0 if sys.stdout.isatty() else len(lines)) as bar:
+            async for number, result in many.results(client, lines, wishes, parents, host):
+                bar.count("refused" if result.error else "submitted")
+                if result.error is not None:
+                    error = from_wire(result.error)
+                    say(f"line {number}: {error.message}")
+                    code = code or error.exit_code
+                    continue
+                if args.wait:
+                    accepted.append(result)
+                if result.note:
+                    say(result.note)
+                if not (args.wait and args.json):
+                    _print_id(result, args)
+        return (await _wait(client, accepted, context, args) or code) if args.wait else code
 
 
 async def _workflow(args: Arguments, context: Context) -> int:
@@ -129,28 +159,18 @@ async def _workflow(args: Arguments, context: Context) -> int:
 
 
 async def _submit(
-    client: AsyncClient,
-    tasks: Sequence[Submission],
-    commands: Sequence[tuple[int, str | list[str]]],
-    args: Arguments,
+    client: AsyncClient, tasks: Sequence[Submission], args: Arguments
 ) -> tuple[list[Result], int]:
     accepted: list[Result] = []
-    code, at = 0, 0
     async for result in client.submit_many(tasks):
-        line, at = commands[at][0], at + 1
         if result.error is not None:
-            error = from_wire(result.error)
-            if args.file is None:
-                raise error
-            say(f"line {line}: {error.message}")
-            code = code or error.exit_code
-            continue
+            raise from_wire(result.error)
         accepted.append(result)
         if result.note:
             say(result.note)
         if not (args.wait and args.json):
             _print_id(result, args)
-    return accepted, code
+    return accepted, 0
 
 
 def _print_id(result: Result, args: Arguments) -> None:
@@ -182,21 +202,21 @@ def _shown(result: Result, args: Arguments) -> str:
 
 def _group_name(file: str) -> str:
     """Make a name for the tasks of a list: its own, and a few digits that tell one submission from the next."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(file).stem if file != "-" else "stdin").strip("-._")
-    return f"{plain[:40] or 'list'}-{new_uuid()[-6:]}"
+    return f"{_plain(Path(file).stem if file != '-' else 'stdin')}-{new_uuid()[-6:]}"
 
 
-def _commands(args: Arguments) -> list[tuple[int, str | list[str]]]:
-    """Give the commands with their line numbers."""
-    if args.file is None:
-        return [(1, command_of(args))]
+def _plain(text: str) -> str:
+    """Make a group's name of a text."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:40] or "list"
+
+
+def _lines_of(args: Arguments) -> list[tuple[int, str]]:
+    """Give the commands of a file with their line numbers."""
     if args.command:
         raise InvalidRequest("give a command or --file, not both")
     if args.array or args.each_line or args.from_json:
         raise InvalidRequest("an array is of one command, --file has many: give one of them")
-    if args.key:
-        raise InvalidRequest("--key names one task, --file submits many")
-    commands: list[tuple[int, str | list[str]]] = list(_lines(args.file))
+    commands = list(_lines(args.file))
     if not commands:
         raise InvalidRequest(f"there is no command in {args.file}")
     return commands
