@@ -164,6 +164,23 @@ def test_a_workflow_goes_on_where_it_stopped(stack: Stack, tmp_path: Path) -> No
     assert sorted(order.read_text().splitlines()) == ["new report", "prepared", "work 1", "work 2"]
 
 
+def test_another_file_of_the_same_name_ends_nothing(stack: Stack, tmp_path: Path) -> None:
+    """Two projects may have a `flow.toml` each; while tasks of one are on their way, the other is refused."""
+    files = [tmp_path / name / "flow.toml" for name in ("one", "two")]
+    for path in files:
+        path.parent.mkdir()
+        path.write_text("[tasks.work]\ncommand = 'sleep 60'\n")
+    uid = stack.ok("submit", "--workflow", str(files[0])).strip()
+    refused = stack.qme("submit", "--workflow", str(files[1]))
+    assert refused.returncode == 2
+    assert f"is of {files[0]}" in refused.stderr.decode()
+    assert stack.record(uid)["outcome"] is None
+    stack.ok("cancel", "@flow")
+    stack.qme("wait", "@flow")
+    stack.ok("submit", "--workflow", str(files[1]))
+    stack.ok("cancel", "@flow")
+
+
 def test_a_workflows_mistakes_are_told_by_line(stack: Stack, tmp_path: Path) -> None:
     """All at once, exit code 2; nothing is submitted."""
     flow = tmp_path / "bad.toml"

@@ -69,7 +69,7 @@ def test_a_matrix_is_multiplied_out_and_parents_found(tmp_path: Path) -> None:
         "test[clang]": ("./test-clang", {"build[clang,0]": On.SUCCESS, "build[gcc,2]": On.ANY}),
         "alarm": ("echo alarm", {"test[gcc]": On.FAIL, "test[clang]": On.FAIL}),
     }
-    assert (made.name, made.folder) == ("demo", tmp_path)
+    assert (made.name, made.path) == ("demo", tmp_path / "flow.toml")
 
 
 def test_defaults_and_the_tasks_own_words(tmp_path: Path) -> None:

@@ -49,13 +49,13 @@ class Workflow:
     """A workflow's tasks, those that others wait for before these."""
 
     name: str
-    folder: Path  #: where its file lies: what is relative counts from here
+    path: Path  #: its file; what is relative counts from the folder of that
     tasks: tuple[Planned, ...]
     #: tasks by the name in the file
     made: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def expand(text: WorkflowText, *, name: str, folder: Path) -> Workflow:
+def expand(text: WorkflowText, path: Path) -> Workflow:
     """Give a file's tasks. Raises Flaw."""
     made: dict[str, tuple[str, ...]] = {}
     values: dict[str, tuple[str, Mapping[str, str]]] = {}
@@ -75,8 +75,8 @@ def expand(text: WorkflowText, *, name: str, folder: Path) -> Workflow:
         for one, (base, choice) in values.items()
     }
     order = _ordered(planned)
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text.name or name).strip("-._")[:63] or "workflow"
-    return Workflow(plain, folder, tuple(planned[one] for one in order), made)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text.name or path.stem).strip("-._")[:63] or "workflow"
+    return Workflow(plain, path, tuple(planned[one] for one in order), made)
 
 
 def _choices(base: str, task: TaskText) -> Iterator[dict[str, str]]:

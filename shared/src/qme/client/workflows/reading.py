@@ -46,7 +46,7 @@ def read(path: Path) -> Workflow:
     where, data = (_toml if kind == "toml" else _yaml)(path, text)
     try:
         said = WorkflowText.model_validate(_underscored(data))
-        return expand(said, name=path.stem, folder=path.absolute().parent)
+        return expand(said, path.absolute())
     except ValidationError as error:
         flaws = [_flaw(one["loc"], one["msg"], one["type"]) for one in error.errors(include_url=False)]
     except Flaw as error:

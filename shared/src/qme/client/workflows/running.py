@@ -27,6 +27,11 @@ class Run:
     plan: Plan
 
 
+#: label of a workflow's tasks: its file
+ORIGIN = "workflow"
+#: characters of a label's value
+LONGEST_ORIGIN = 256
+
 Prepared = list[tuple[Submission, tuple[Parent, ...]]]
 
 
@@ -49,10 +54,10 @@ def _submission(flow: Workflow, task: Planned, wishes: Options, host: str) -> Su
     said = {name: value for name, value in task.options.items() if value not in (None, (), {}, 0, False)}
     cwd = said.pop("cwd", None) or wishes.cwd
     # As the shell names it: a site mounts by those names.
-    folder = os.path.abspath(flow.folder / (cwd or "."))  # noqa: PTH100 - keeps links
+    folder = os.path.abspath(flow.path.parent / (cwd or "."))  # noqa: PTH100 - keeps links
     said["env"] = {**wishes.env, **said.get("env", {})}
-    said["labels"] = {**wishes.labels, **said.get("labels", {})}
-    said["send"] = [flow.folder / path for path in task.options["send"]]
+    said["labels"] = {ORIGIN: str(flow.path)[-LONGEST_ORIGIN:], **wishes.labels, **said.get("labels", {})}
+    said["send"] = [flow.path.parent / path for path in task.options["send"]]
     try:
         made = prepare(task.command, replace(wishes, name=task.name, cwd=folder, **said), host=host)
     except InvalidRequest as error:
@@ -79,6 +84,7 @@ async def begin(
     for _ in range(GENERATIONS):
         own = keyed(client.bus.user, mine, known, least)
         what = plan(own, there, fresh=fresh)
+        _check_origin(own[0], what)
         found = await _submit(client, what)
         cleared = {uuid for uuid, result in found.items() if _was_cleared(result)}
         if not cleared:
@@ -90,6 +96,17 @@ async def begin(
             if task.uuid in cleared:
                 least[task.name or ""] = least.get(task.name or "", 0) + 1
     raise InvalidRequest("the tasks were cleared too often; give the workflow another name")
+
+
+def _check_origin(own: Submission, what: Plan) -> None:
+    """Refuse to end what another file has made: two workflows may have one name by accident."""
+    for record in what.replaced:
+        origin = record.labels.get(ORIGIN)
+        if origin != own.labels.get(ORIGIN):
+            raise InvalidRequest(
+                f"@{own.group} has tasks on their way that are not of this file ({record.uid} is of {origin}); "
+                "give this workflow another name, or --group, or cancel those"
+            )
 
 
 async def _submit(client: AsyncClient, what: Plan) -> dict[str, Result]:
