@@ -22,7 +22,7 @@ IDLE = (sys.executable, "-c", 'print(\'{"unended": 0, "latest": 0}\')')
 BUSY = (sys.executable, "-c", 'print(\'{"unended": 1, "latest": 0}\')')
 
 
-def services() -> tuple[Program, ...]:
+def services(_: object) -> tuple[Program, ...]:
     """Two services that do nothing."""
     return tuple(
         Program(name, (sys.executable, "-c", SLEEPER, name)) for name in ("submitter", "worker-shell")

@@ -154,7 +154,7 @@ async def test_service_that_can_not_live_fails_the_start(make: Callable[..., Loc
     """The command is told which service ends and its last words, well before its patience ends."""
     local = make()
     broken = Program("submitter", (sys.executable, "-c", "raise SystemExit('no such luck')"))
-    local.recipe = Recipe(lambda: (broken,), never)
+    local.recipe = Recipe(lambda _: (broken,), never)
     with pytest.raises(LocalStackError, match="submitter ended, last saying: no such luck"):
         await local.start()
 

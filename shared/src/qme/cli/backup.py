@@ -95,7 +95,7 @@ async def _unserved(settings: Settings) -> AsyncIterator[Bus]:
 
     if control.status(settings).running:
         raise LocalStackError("the local stack runs; `qme down` first (--leave lets running commands run on)")
-    alone = starting.Recipe(services=tuple, serving=ready)
+    alone = starting.Recipe(services=lambda _: (), serving=ready)
     endpoint = await starting.start(settings, say=lambda _: None, recipe=alone)
     try:
         bus = await connect(settings, url=endpoint.url, creds=endpoint.creds, name="restore")

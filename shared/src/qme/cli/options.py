@@ -58,6 +58,16 @@ def add(parser: Parser) -> None:
     )
     add_option("--exclusive", action="store_true", help="let nothing else run beside it on its worker")
     add_option(
+        "--notify", dest="notify", action="store_const", const="all", help="have `qme notifier` tell its end"
+    )
+    add_option(
+        "--notify-on",
+        dest="notify",
+        metavar="OUTCOME,…",
+        type=_news,
+        help="the same where it ends so, such as failed,timeout",
+    )
+    add_option(
         "--retries", metavar="N", type=count, default=0, help="run it again if it fails, up to N times"
     )
     add_option(
@@ -112,7 +122,7 @@ def read(args: Arguments) -> Options:
         message=args.message,
         executor=args.executor,
         pool=args.pool,
-        labels=dict(args.label),
+        labels=dict(args.label) | ({"notify": args.notify} if args.notify else {}),
         env=dict(_variable(text) for text in args.env),
         cwd=args.cwd,
         timeout=args.timeout,
@@ -160,6 +170,13 @@ def _outcomes(text: str) -> tuple[Outcome, ...]:
         names = ", ".join(_RETRIED)
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} can't be retried; choose from {names}")
     return tuple(Outcome(word) for word in dict.fromkeys(words))
+
+
+def _news(text: str) -> str:
+    unknown = [word for word in text.split(",") if word not in {*Outcome, "all"}]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no outcome; choose from {', '.join(Outcome)}")
+    return text
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -54,6 +54,9 @@ VERBS = {
     "executor": Entry("author", "write an executor of your own, or check one"),
     "config": Entry("config", "show or change settings"),
     "worker": Entry("stack", "run an executor's worker", service=True),
+    "notifier": Entry(
+        "notifier", "tell you how your tasks ended: a command of yours, a webhook", service=True
+    ),
     "exporter": Entry("exporter", "serve metrics of the whole bus to Prometheus", service=True),
     "up": Entry("stack", "start the local stack"),
     "down": Entry("stack", "stop the local stack"),

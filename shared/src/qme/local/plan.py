@@ -61,10 +61,12 @@ def executors() -> tuple[str, ...]:
     return ("shell", "slurm") if shutil.which("sbatch") and "slurm" in registry.names() else ("shell",)
 
 
-def services() -> tuple[Program, ...]:
+def services(settings: Settings) -> tuple[Program, ...]:
     """Give the services of a stack on this machine."""
+    tells = settings.notify_command or settings.notify_url
+    notifier = (Program("notifier", (*PYTHON, "qme.cli", "notifier")),) if tells else ()
     workers = (Program(f"worker-{name}", (*PYTHON, "qme.cli", "worker", name)) for name in executors())
-    return (Program("submitter", (*PYTHON, "qme_submitter")), *workers)
+    return (Program("submitter", (*PYTHON, "qme_submitter")), *workers, *notifier)
 
 
 def make(settings: Settings, programs: tuple[Program, ...], probe: tuple[str, ...] | None = None) -> Plan:

@@ -43,7 +43,7 @@ class Recipe:
     there is no hope.
     """
 
-    services: Callable[[], tuple[plan.Program, ...]]
+    services: Callable[[Settings], tuple[plan.Program, ...]]
     serving: Callable[[Settings, Endpoint, Callable[[], None]], Awaitable[None]]
     probe: tuple[str, ...] | None = None
 
@@ -93,7 +93,7 @@ async def _supervisor(settings: Settings, layout: Layout, say: Say, recipe: Reci
         return 0
     for notice in surroundings.notices(settings):
         say(notice)
-    stack = plan.make(settings, recipe.services(), recipe.probe)
+    stack = plan.make(settings, recipe.services(settings), recipe.probe)
     log = layout.log("supervisor")
     argv = [*plan.PYTHON, "qme.local.supervisor", os.fspath(layout.root)]
     with explained(layout.root):

@@ -179,6 +179,19 @@ class Settings:
         TEXT, "further host names that browsers may call it by, with commas"
     )
 
+    # -- telling how tasks ended (`qme notifier`)
+    notify_command: str | None = optional(
+        TEXT,
+        "shell line that is run for each end that is told; QME_TEXT says it in a line, stdin has it as JSON",
+    )
+    notify_url: str | None = optional(
+        matching(r"https?://\S+", "an http or https address"),
+        "webhook that each such end is sent to, as JSON",
+    )
+    notify_on: tuple[str, ...] | None = optional(
+        NAMES, "outcomes that are told of all your tasks, or all; unset: of those with --notify only"
+    )
+
     # -- watching
     log_level: str = option("info", choice("debug", "info", "warning", "error"), "least level that is logged")
     log_format: str = option(
