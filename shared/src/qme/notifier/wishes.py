@@ -15,7 +15,7 @@ ALL = "all"
 def wanted(record: TaskRecord, user: str, always: Collection[str]) -> bool:
     """Tell whether the end of a task is news to `user`, who wants the outcomes in `always` of every task.
 
-    One that is lost by silence alone may still be corrected: it is no news before its worker is back or given up for good.
+    One that is lost by silence alone may still be corrected, and is no news until its worker is back or given up.
     """
     if record.user != user or record.outcome is None or record.provisional:
         return False
