@@ -37,7 +37,7 @@ VOLUME /prometheus
 ENTRYPOINT ["/bin/prometheus"]
 """
 #: seconds for everything to be healthy, and for the images
-PATIENCE, BUILDING = 180, 900
+PATIENCE, BUILDING = 400, 1200
 
 
 def compose() -> list[str] | None:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from tests.deploy.units import Unit
+from tests.deploy.units import BUSY, Unit
 
 _NO_NEW_PRIVILEGES, _NO_WRITE_AND_EXECUTE = 38, 65
 #: what systemd leaves to a service, and what a test adds so that nothing is read from this machine's /etc
@@ -71,11 +71,11 @@ class Machine:
                 for child in main.children(recursive=True):
                     child.send_signal(signal.SIGTERM)
             main.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + float(unit.one("TimeoutStopSec", "90"))
+            deadline = time.monotonic() + BUSY * float(unit.one("TimeoutStopSec", "90"))
             while main.is_running() and main.status() != psutil.STATUS_ZOMBIE:
                 if time.monotonic() > deadline:
                     main.kill()
-                    raise TimeoutError(f"{name} did not end in TimeoutStopSec=")
+                    raise TimeoutError(f"{name} did not end in {BUSY} times its TimeoutStopSec=")
                 time.sleep(0.05)
 
     def reload(self, name: str) -> None:

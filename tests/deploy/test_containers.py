@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.deploy.composed import Composed
 
 # The first test builds the images, on a fresh machine the base as well.
-pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 def test_the_file_has_the_parts_of_a_site(composed: Composed) -> None:
@@ -74,8 +74,8 @@ def test_prometheus_reads_every_service(composed: Composed) -> None:
             return 0.0
         return float(found[0]["value"][1]) if found else 0.0
 
-    until(lambda: value('sum(up{job="qme"})') == 5, 90)
-    until(lambda: value("sum(qme_tasks_finished_total)") >= 1, 90)
+    until(lambda: value('sum(up{job="qme"})') == 5, 180)
+    until(lambda: value("sum(qme_tasks_finished_total)") >= 1, 180)
 
 
 def test_a_new_pool_counts_after_two_reloads(composed: Composed) -> None:
@@ -87,7 +87,7 @@ def test_a_new_pool_counts_after_two_reloads(composed: Composed) -> None:
     for times in (1, 2):
         composed.docker("kill", "--signal", "HUP", *composed.nodes())
         reloaded = len(NODES) * times
-        until(lambda reloaded=reloaded: composed.logs().count("Reloaded server conf") == reloaded, 60)  # type: ignore[misc]
+        until(lambda reloaded=reloaded: composed.logs().count("Reloaded server conf") == reloaded, 120)  # type: ignore[misc]
     worker = composed.start("worker", "shell", creds=hers)
     try:
         for node in range(len(NODES)):
@@ -106,7 +106,7 @@ def test_all_nodes_may_die_at_once(composed: Composed) -> None:
     check = ("python", "/opt/qme/healthy.py")
     assert composed.inside("submitter-1", *check).returncode == 0
     composed.docker("kill", *nodes)
-    until(lambda: composed.inside("submitter-1", *check).returncode != 0, 60)
+    until(lambda: composed.inside("submitter-1", *check).returncode != 0, 120)
     composed.docker("start", *nodes)
     composed.ok("wait", uid, "--timeout", "120")
     assert composed.ok("logs", uid) == "through it\n"

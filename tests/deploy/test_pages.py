@@ -23,7 +23,7 @@ SITE, UPGRADE = ROOT / "docs/deploy/site.md", ROOT / "docs/deploy/upgrade.md"
 #: the block from which on a command runs that none of what follows may disturb
 RENEWAL = "# beside the first"
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 class Followed(NamedTuple):

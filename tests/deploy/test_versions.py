@@ -19,7 +19,7 @@ from tests.integration.stack import until
 
 from qme.testing.nats import NatsServer
 
-pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.nats, pytest.mark.slow, pytest.mark.timeout(600)]
 #: seconds for what takes two on a quiet machine
 PATIENCE = 90
 OLDER, NEWER = "older", "newer"
