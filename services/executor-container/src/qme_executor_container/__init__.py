@@ -99,11 +99,10 @@ class ContainerExecutor(Executor[ContainerSettings]):
                 )
             except OSError:
                 continue
-            said = (told.stdout or told.stderr).decode(errors="replace").strip().splitlines()
-            answers = not told.returncode and not told.timed_out
-            found.append(
-                Check(engine, "ok" if answers else "problem", said[-1] if said else "does not answer")
-            )
+            if told.returncode or told.timed_out:
+                found.append(Check(engine, "absent", f"{engine} is installed here, and no engine answers it"))
+            else:
+                found.append(Check(engine, "ok", told.stdout.decode(errors="replace").strip()))
         return found or [Check("engine", "absent", "neither docker nor podman is here")]
 
     async def _settled(self, run: Run) -> dict[str, Any]:
