@@ -183,20 +183,48 @@ def test_read_only_offers_nothing(hub: Hub) -> None:
     assert any("only shows" in text for text in marked_up(at))
 
 
-@pytest.mark.parametrize("path", ["", "tasks", "shell"])
-def test_text_from_tasks_is_never_read_as_markdown(hub: Hub, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [("", {}), ("tasks", {}), ("shell", {}), ("groups", {}), ("groups", {"name": HOSTILE, "user": HOSTILE})],
+)
+def test_text_from_tasks_is_never_read_as_markdown(hub: Hub, path: str, query: dict[str, str]) -> None:
     """Wherever a task's words appear, nothing reads them as a link, an image or a sign."""
     fill(
         hub,
-        entry(1, status="queued", command=HOSTILE, user=HOSTILE, message=HOSTILE, labels={HOSTILE: HOSTILE}),
         entry(
-            2, outcome="failed", finished=NOW, command=HOSTILE, error=[HOSTILE], reason=HOSTILE, user=HOSTILE
+            1,
+            status="queued",
+            group=HOSTILE,
+            name=HOSTILE,
+            command=HOSTILE,
+            user=HOSTILE,
+            message=HOSTILE,
+            labels={HOSTILE: HOSTILE},
+        ),
+        entry(
+            2,
+            group=HOSTILE,
+            outcome="failed",
+            finished=NOW,
+            command=HOSTILE,
+            error=[HOSTILE],
+            reason=HOSTILE,
+            user=HOSTILE,
         ),
     )
-    at = app(path).run()
+    at = app(path, **query).run()
     assert not at.exception
     assert any(HOSTILE in str(table.value.to_dict()) for table in at.dataframe)
-    assert not [text for text in marked_up(at) if "evil" in text]
+    assert not [text for text in marked_up(at) if "evil.example" in text]  # with its dot unescaped
+
+
+def test_a_group_that_is_not_there_leads_to_those_there_are(hub: Hub) -> None:
+    """Without any, it says how to make one."""
+    fill(hub)
+    at = app("groups", name="nightly", user="ann").run()
+    assert not at.exception
+    assert at.info[0].value == "ann has no group of this name."
+    assert "qme submit --group" in app("groups").run().code[0].value
 
 
 def test_text_from_workers_is_never_read_as_markdown(hub: Hub) -> None:
