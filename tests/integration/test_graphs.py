@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from tests.integration.stack import Stack
+
+pytestmark = pytest.mark.timeout(180)
 
 
 def states(stack: Stack, group: str) -> dict[str, str]:
@@ -86,14 +89,22 @@ def test_rerun_of_what_failed_takes_along_what_hung_on_it(stack: Stack, tmp_path
 
 
 def test_a_cancelled_group_starts_nothing_more(stack: Stack, tmp_path: Path) -> None:
-    """Not even those who wait for an end, or a failure, of one that is cancelled."""
+    """Not even those who wait for an end, or a failure, of one that is cancelled: those who wait are ended first."""
     out = tmp_path / "out"
-    first = stack.ok("submit", "--group", "off", "sleep", "60").strip()
-    for how in ("--after", "--after-any", "--after-fail"):
-        stack.ok("submit", "--group", "off", how, first, "touch", str(out))
-    stack.ok("cancel", "@off")
-    assert stack.qme("wait", "@off").returncode == 7
+    # They take all slots, so that the first of the group ends as soon as it is cancelled.
+    others = [stack.ok("submit", "sleep", "60").strip() for _ in range(2)]
+    try:
+        first = stack.ok("submit", "--group", "off", "true").strip()
+        waiting = [
+            stack.ok("submit", "--group", "off", how, first, "touch", str(out)).strip()
+            for how in ("--after", "--after-any", "--after-fail")
+        ]
+        stack.ok("cancel", "@off")
+    finally:
+        stack.ok("cancel", *others)
+    ends = [stack.record(uid)["finished"] for uid in (*waiting, first)]
     assert set(states(stack, "off").values()) == {"cancelled"}
+    assert max(ends[:-1]) <= ends[-1]
     assert not out.exists()
 
 
