@@ -305,6 +305,10 @@ bench-run: setup ## what qme adds to a command: the time of `qme run true`, step
 bench-graph: setup ## 10,000 tasks in a layered graph beside the same without dependencies: make bench-graph [TASKS=10000 ROUNDS=1]
 	@$(BIN)/python -m benchmarks.graph $(or $(TASKS),10000) $(ROUNDS)
 
+.PHONY: bench-fairness
+bench-fairness: setup ## a user with one task beside a user with 20,000, with and without the window: [TASKS=20000]
+	@$(BIN)/python -m benchmarks.fairness $(TASKS)
+
 .PHONY: bench-slurm
 bench-slurm: setup ## what qme adds to sbatch, and what a Slurm worker costs with 0, 1 and 1,000 jobs
 	@$(NEED_SLURM)

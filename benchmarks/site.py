@@ -96,20 +96,19 @@ class Site:
     def submitter(self) -> Service:
         """Start a submitter."""
         self.submitters.append(
-            self._start(
-                f"submitter-{len(self.submitters)}", (sys.executable, "-P", "-m", "qme_submitter"), {}
-            )
+            self.start(f"submitter-{len(self.submitters)}", (sys.executable, "-P", "-m", "qme_submitter"), {})
         )
         return self.submitters[-1]
 
     def worker(self, executor: str = "shell", **settings: object) -> Service:
         """Start a worker; `settings` such as ``slots=4`` are its executor's."""
         own = {f"QME_{executor.upper()}_{key.upper()}": str(value) for key, value in settings.items()}
-        service = self._start(f"worker-{executor}-{len(self.workers)}", (QME, "worker", executor), own)
+        service = self.start(f"worker-{executor}-{len(self.workers)}", (QME, "worker", executor), own)
         self.workers.append(service)
         return service
 
-    def _start(self, name: str, argv: Sequence[str], env: dict[str, str]) -> Service:
+    def start(self, name: str, argv: Sequence[str], env: dict[str, str]) -> Service:
+        """Start a service of this site and wait until it is ready."""
         own = {"QME_HOST": name, "QME_LOCAL_DIR": str(self.folder / name)}
         service = Service(argv, {**self.env, **own, **env}, self.folder / f"{name}.log")
         service.wait_until_ready()
