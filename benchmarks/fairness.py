@@ -16,6 +16,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import uuid_utils
@@ -76,7 +77,8 @@ async def client_of(place: Site, user: str) -> AsyncIterator[AsyncClient]:
         servers, login, user=user, name=user, connect_timeout=5.0, publish_retry=15.0
     )
     try:
-        yield AsyncClient(bus, place.settings)
+        # A machine that is busy with twenty thousand tasks may take its time to answer.
+        yield AsyncClient(bus, replace(place.settings, request_timeout=300.0))
     finally:
         await bus.close()
 
@@ -88,7 +90,7 @@ async def beside(place: Site, tasks: int, words: list[str], singles: int) -> dic
         anns = await submitted(many, tasks, words)
         took = time.monotonic() - begin
         rest = asyncio.create_task(ended(many, anns))
-        waits = []
+        waits: list[float] = []
         for _ in range(singles):
             (record,) = await ended(few, await submitted(few, 1, ["true"]))
             if waits and rest.done():  # there was nobody beside it

@@ -147,7 +147,7 @@ async def test_a_message_that_is_kept_is_not_handed_out_again(
     """For longer than the bus waits for an answer, signs of life keep it where it is."""
     monkeypatch.setattr(admission, "SIGN", 0.4)  # the lab's consumer waits two seconds
     async with lab.worker(shell()):
-        running = await lab.submit_marked("sleep 4", resources=Resources(cpus=4))
+        running = await lab.submit_marked("sleep 3", resources=Resources(cpus=4))
         await lab.running(running)
         kept = await timed(lab, 0, cpus=1)
         ended = (await lab.ended(running)).finished

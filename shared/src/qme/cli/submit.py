@@ -99,6 +99,8 @@ async def _list(args: Arguments, context: Context) -> int:
     """Submit the lines of a file."""
     from qme.cli import many
 
+    if read_arrays(args):
+        raise InvalidRequest("an array is of one command, --file has many: give one of them")
     lines = _lines_of(args)
     many.check(lines)
     wishes, host = options.read(args), context.settings.host
