@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from qme.client.obstacles import Ancestor, Facts, obstacles, sentence
+from qme.contracts.arrays import Element, Progress
 from qme.contracts.executors import Heartbeat, Pause
 from qme.contracts.resources import Capacity, Resources
 from qme.contracts.tasks import (
@@ -153,6 +154,14 @@ PARENT = Parent(uuid="u2", on=On.SUCCESS)
         (
             facts(record(released=False), beat("w")),
             {"turn": TURN},
+        ),
+        (
+            facts(record(released=False, element=Element(of="h", index=3, throttle=8)), beat("w")),
+            {"turn": TURN, "throttle": "of its array at most 8 are released at once"},
+        ),
+        (
+            facts(record(released=False, array=Progress(count=100, made=64)), beat("w")),
+            {"array": "it is an array: 64 of its 100 tasks are made, the others as their turn comes"},
         ),
         (
             facts(record(), beat("w", active=1), beat("v", active=1), before=1),

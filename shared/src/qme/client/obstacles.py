@@ -138,6 +138,10 @@ def _free(facts: Facts) -> Iterator[Obstacle]:
     yield from _troubles(facts)
     if record.waiting_for is not None:
         yield from _parents(facts)
+    elif (array := record.array) is not None:
+        says = f"it is an array: {array.made} of its {array.count} tasks are made, the others as their turn comes"
+        yield Obstacle("array", says, array.model_dump())
+        return
     elif record.not_before is not None:
         left = max(0.0, (record.not_before - facts.now).total_seconds())
         says = f"attempt {record.attempt} begins in {span(left)}: it ended badly before, and waits"
@@ -145,6 +149,9 @@ def _free(facts: Facts) -> Iterator[Obstacle]:
     elif record.released is None:
         says = f"it is not its turn: higher priorities go first (its own is {record.priority}), and users take turns"
         yield Obstacle("turn", says, {"priority": record.priority})
+        if (element := record.element) is not None and element.throttle:
+            says = f"of its array at most {element.throttle} are released at once"
+            yield Obstacle("throttle", says, {"of": element.of, "throttle": element.throttle})
     yield from _line(facts)
 
 
