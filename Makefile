@@ -236,8 +236,9 @@ soak: setup ## hours, for no single change: NATS nodes, chaos, 10,000 tasks, min
 	@QME_TEST_JOBS=200 QME_TEST_ALL=1 scripts/group soak-slurm $(PYTEST) -s tests/slurm -k 'many_kills or test_fates or test_limits'
 
 .PHONY: test-dashboard
-test-dashboard: setup ## the dashboard on a real bus, in a real browser
+test-dashboard: setup ## the dashboard on a real bus, with a real Slurm, in a real browser
 	@scripts/need chromium chromium
+	@$(NEED_SLURM)
 	@PATH=$$PATH:/usr/sbin scripts/need nginx nginx-light
 	@scripts/group dashboard $(PYTEST) tests/dashboard
 
