@@ -40,7 +40,7 @@ class Making:
         """Do the next batch for each array; gives the records made. Raises what the bus raises; may be repeated."""
         made: list[Entry[TaskRecord]] = []
         for head in list(self._arrays.heads.values()):
-            if head.record.outcome is Outcome.CANCELLED and head.first:
+            if head.is_cancelled and head.states.first:
                 await self._end_elements(head)
             elif head.record.ended:
                 continue
@@ -56,7 +56,7 @@ class Making:
         return any(
             head.wants
             or (head.is_over and not head.record.ended)
-            or (head.record.outcome is Outcome.CANCELLED and head.first)
+            or (head.is_cancelled and head.states.first)
             for head in self._arrays.heads.values()
         )
 
@@ -109,7 +109,7 @@ class Making:
         wish = head.record.cancel
         by = wish.by if wish else head.record.user
         event = CancelAsked(by, self._buckets.clock(), 1, "its array was cancelled")
-        places = sorted(head.first)[:BATCH]
+        places = sorted(head.states.first)[:BATCH]
 
         async def end(at: int) -> None:
             key = TaskKey(head.key.executor, head.key.pool, element_uuid(head.key.uuid, at))
@@ -117,7 +117,7 @@ class Making:
                 await self._changes.apply(key, event, by)
             except (InvalidRequest, NotFound, Conflict) as error:
                 log.warning("arrays.not_cancelled", task=key.taskid, error=error.message)
-            head.first.discard(at)  # asked; what becomes of it is its worker's
+            head.states.first.discard(at)  # asked; what becomes of it is its worker's
 
         await asyncio.gather(*(end(at) for at in places))
 
@@ -137,6 +137,8 @@ class Making:
             return
         head.record = done.record
         head.progress = done.record.array or head.progress
+        if done.record.ended:
+            self._arrays.note(done.record, head.revision + 1)
 
 
 _LOST = "what was submitted is gone"

@@ -280,10 +280,10 @@ class Releasing:
         if head is None:
             return False
         at = place_of(task.key.uuid)
-        if not head.has_room(at) or (head.record.outcome is Outcome.CANCELLED and task.attempt == 1):
+        if not head.has_room(at) or (head.is_cancelled and task.attempt == 1):
             return True
         # Counted before it is written: the change that tells of it comes later, and the next one may be chosen by then.
-        head.set(at, task.revision + 1, State.ACTIVE, task.attempt)
+        head.states.set(at, task.revision + 1, State.ACTIVE, task.attempt)
         return False
 
     def _look_at_workers(self) -> None:
