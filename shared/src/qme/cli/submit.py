@@ -134,7 +134,8 @@ async def _workflow(args: Arguments, context: Context) -> int:
     from qme.cli import workflow
     from qme.client import workflows
 
-    if args.command or args.file or args.key or args.after or args.after_any or args.after_fail:
+    waits = args.after or args.after_any or args.after_fail
+    if args.command or args.file or args.key or waits or read_arrays(args):
         raise InvalidRequest("--workflow takes its commands, keys and what they wait for from its file")
     flow = workflow.read(args.workflow)
     wishes = options.read(args)

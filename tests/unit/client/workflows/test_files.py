@@ -41,6 +41,7 @@ matrix = { cc = ["gcc", "clang"] }
 command = "echo alarm"
 after-fail = "test"
 cpus = 2
+priority = 5
 mem = "1GiB"
 """
 
@@ -81,7 +82,7 @@ def test_defaults_and_the_tasks_own_words(tmp_path: Path) -> None:
     assert (build.group, build.cwd, build.cwd_given, build.shell) == ("demo", str(tmp_path), False, True)
     assert (configure.retry.limit, configure.argv, configure.shell) == (0, ("./configure", "--fast"), False)
     assert alarm.resources is not None
-    assert (alarm.resources.cpus, alarm.resources.mem) == (2, 1 << 30)
+    assert (alarm.resources.cpus, alarm.resources.mem, alarm.priority) == (2, 1 << 30, 5)
 
 
 def test_yaml_says_the_same(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ class Common(_Said):
     mem: Bytes = 0
     gpus: Count = 0
     exclusive: bool = False
+    priority: Annotated[int, Field(strict=True)] = 0
     retries: Count = 0
     retry_delay: Seconds | None = None
     retry_backoff: Annotated[float, Field(ge=1)] | None = None
