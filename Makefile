@@ -146,11 +146,15 @@ types: setup ## mypy, strict on the packages and inside the tests
 
 # Two groups at a time, since most of what they do is wait; each prints what it has to say when it has ended. The long ones
 # come first, so that both ends meet. The chaos run has the machine to itself: what it looks for comes and goes.
-BESIDE := test-slurm test-integration test-unit test-py313 test-deploy test-containers test-cluster test-dashboard \
+BESIDE := test-slurm test-integration test-deploy test-containers test-unit test-py313 test-cluster test-dashboard \
 	test-metrics test-contract test-docs test-snakemake test-security
+# A browser drops its pages when a network comes or goes, as those of containers do.
+ifdef APART
+test-dashboard: | test-containers test-deploy
+endif
 .PHONY: test
 test: setup ## all tests, two groups at a time
-	@$(MAKE) --jobs=2 --output-sync=target $(BESIDE) && beside=ok; $(MAKE) test-chaos && [ "$$beside" = ok ]
+	@$(MAKE) --jobs=2 --output-sync=target APART=1 $(BESIDE) && beside=ok; $(MAKE) test-chaos && [ "$$beside" = ok ]
 
 # There is a folder of that name, which make would take for something that is done.
 .PHONY: tests
