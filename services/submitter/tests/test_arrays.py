@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -17,8 +20,11 @@ from qme.bus.kv import Entry
 from qme.contracts import arrays
 from qme.contracts.arrays import Array, element_uuid, family, is_element, of_lines, parse, place_of
 from qme.contracts.messages import Target
+from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, TaskRecord, TaskSpec
 from qme.errors import InvalidRequest
+from qme.lifecycle import new_record
+from qme_submitter.arrays import Arrays, State
 from qme_submitter.making import BATCH, element
 from qme_submitter.process import Submitter
 
@@ -69,6 +75,24 @@ def test_what_each_task_is_told() -> None:
     }
     shell = spec.model_copy(update={"shell": True, "argv": ("echo {} $QME_LINE",)})
     assert element(shell, of_lines(lines, "text"), lines, 0).argv == ("echo {} $QME_LINE",)
+
+
+def test_a_thousand_arrays_of_a_million_tasks_need_no_memory() -> None:
+    """One request can describe so many: what nobody has made yet is not kept by its place, and is counted."""
+    known, when = Arrays(), datetime.now(UTC)
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            spec = TaskSpec(uuid=str(UUID(int=number)), user="ann", argv=("true",), array=parse("1-1000000"))
+            record = new_record(spec, TaskKey("shell", "lab", spec.uuid), when)
+            known.note(record, number + 1)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+    head = known.heads[family(str(UUID(int=7)))]
+    head.states.set(5, 2000, State.ACTIVE, 1)
+    assert (head.states.of(5), head.states.of(0), head.is_over) == (State.ACTIVE, State.UNMADE, False)
+    assert head.has_room(999_999)
 
 
 def test_lines_that_need_more_than_one_description() -> None:

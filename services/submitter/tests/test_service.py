@@ -296,6 +296,20 @@ async def test_what_cannot_be_approved_is_said(
     assert says in str(refusal.value)
 
 
+async def test_nobody_talks_their_request_off_the_audit_trail(world: World, served: Submitter) -> None:
+    """Whatever a request says at length is cut: an event that is too large for the bus would be lost."""
+    ann = await world.connect("ann")
+    task = submission("echo", "hi")
+    await submitted(ann, task)
+    for said in ({"client": "c" * 500_000}, {"reason": "r" * 500_000}, {"id": "i" * 500_000}):
+        await ask(ann, "cancel", CancelTasks(**{**frame(), **said}, targets=(Target(uuid=task.uuid),)))
+    await ask(ann, "cancel", CancelTasks(**frame(), targets=(Target(uuid="u" * 500_000),)))
+    await served.audit.flush()
+    events = [event async for event in world.bus.read(subjects.EVENTS, subjects.EVERY_REQUEST_EVENT)]
+    assert [json.loads(event.data)["verb"] for event in events] == ["submit", *["cancel"] * 4]
+    assert max(len(event.data) for event in events) < 2000
+
+
 @pytest.mark.usefixtures("served")
 async def test_what_users_change_is_on_the_audit_trail(world: World) -> None:
     """Who asked, for what, and how it ended; reading leaves no trace."""

@@ -1,11 +1,13 @@
 """The page of a service: who is told what."""
 
 import asyncio
+import contextlib
 import http.client
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from qme.errors import SettingsError
-from qme.observe import peer
-from qme.observe.health import Page, Pulse, read_token, serve, shown
+from qme.observe import health, peer
+from qme.observe.health import AT_ONCE, Page, Pulse, read_token, serve, shown
 from qme.observe.metrics import WorkerMetrics
 
 NOBODY = 65_534
@@ -160,6 +162,42 @@ def test_a_connection_that_has_ended_belongs_to_nobody() -> None:
         with served:
             assert served.recv(1) == b""
             assert peer.peer_uid(served) is None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="platform: only root can mount another /proc")
+def test_our_own_account_is_known_under_a_hardened_proc() -> None:
+    """Units are shipped with ProcSubset=pid and ProtectProc=invisible, which leave no /proc/net."""
+    program = (
+        "import os, socket\n"
+        "from qme.observe.peer import peer_uid\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "client = socket.create_connection(listener.getsockname())\n"
+        "served, _ = listener.accept()\n"
+        "print(os.path.exists('/proc/net'), peer_uid(served) == os.getuid())"
+    )
+    mount = 'mount -t proc -o subset=pid,hidepid=invisible proc /proc && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, sys.executable, program],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    if done.returncode and not done.stdout and "mount" in done.stderr:
+        pytest.skip(f"platform: no such /proc can be mounted here: {done.stderr.strip()}")
+    assert done.stdout == "False True\n", done.stderr
+
+
+def test_idle_connections_leave_room_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any account may open thousands and say next to nothing: the oldest are ended, threads stay few."""
+    monkeypatch.setattr(health._Handler, "timeout", 600.0)  # who says a byte now and then is not found by it
+    with serve(page(), 0) as port, contextlib.ExitStack() as ending:
+        idle = [
+            ending.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            for _ in range(AT_ONCE * 2)
+        ]
+        assert get(port, "/healthz")[0] == 200
+        assert [client.recv(1) for client in idle[: AT_ONCE // 2]] == [b""] * (AT_ONCE // 2)
 
 
 def test_unknown_paths_are_not_found() -> None:

@@ -19,7 +19,7 @@ from qme_submitter.changes import Asker
 log = get_logger(__name__)
 
 SERVICE = "submitter"
-#: bytes of a refused request that are looked at, and characters of what is said of it
+#: bytes of a refused request that are looked at, and characters that are kept of anything the asker says
 LARGEST, SHOWN = 1 << 20, 300
 
 _Short = Annotated[str, Field(max_length=200)]
@@ -43,6 +43,11 @@ def _name(token: str) -> str:
         return token
 
 
+def _short(text: str | None) -> str | None:
+    """Cut what an asker may say at any length: else it decides whether the trail has room for what was asked."""
+    return None if text is None else text[:SHOWN]
+
+
 class Audit:
     """Publishes one event for each request that was to change something."""
 
@@ -58,17 +63,17 @@ class Audit:
         each = results.results if results else ()
         event = Asked(
             at=self._clock(),
-            id=request.id,
+            id=request.id[:SHOWN],
             verb=verb,
             user=by.name,
             operator=by.operator,
             asked_by=incoming.user,
-            client=request.client,
-            executor=getattr(request, "executor", None),
-            pool=getattr(request, "pool", None),
-            reason=getattr(request, "reason", None),
+            client=request.client[:SHOWN],
+            executor=_short(getattr(request, "executor", None)),
+            pool=_short(getattr(request, "pool", None)),
+            reason=_short(getattr(request, "reason", None)),
             done=tuple(one.taskid or one.uuid for one in each if one.error is None),
-            refused={one.uuid: one.error["code"] for one in each if one.error},
+            refused={one.uuid[:SHOWN]: one.error["code"] for one in each if one.error},
         )
         self._publish_soon(request_event(SERVICE, incoming.user), event)
 

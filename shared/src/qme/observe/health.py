@@ -31,6 +31,9 @@ from qme.observe.peer import peer_uid
 Check = Callable[[], bool]
 #: seconds without a turn of the event loop after which a service is not healthy
 STILL = 60.0
+#: connections that are answered at a time. One more ends the oldest: any account of the machine may open as many as it
+#: likes and say nothing, and each would hold a thread and a descriptor that the service's own work needs
+AT_ONCE = 64
 _TEXT = "text/plain; charset=utf-8"
 
 log = logging.getLogger(__name__)
@@ -148,11 +151,29 @@ def serve(page: Page, port: int, host: str = "127.0.0.1") -> Iterator[int]:
 class _Server(ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = AT_ONCE
 
     def __init__(self, address: tuple[str, int], page: Page) -> None:
         self.page = page
+        self._open: dict[socket.socket, None] = {}
+        self._guard = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._guard:
+            self._open[request] = None
+            if len(self._open) > AT_ONCE:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread closes it
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._guard:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # socketserver calls this from its handler; a peer that hung up is nobody's error.

@@ -8,7 +8,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
-_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+# Not /proc/net: a unit with ProcSubset=pid has its own processes there and nothing else.
+_TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
 _ESTABLISHED = "01"
 
 

@@ -78,6 +78,8 @@ class Actions:
             asked = ActionRequest.model_validate_json(request.data)
         except ValidationError as error:
             raise InvalidRequest("the request can't be read") from error
+        if asked.expires.tzinfo is None:
+            raise InvalidRequest("the request's `expires` lacks its time zone")
         if asked.expires < now():
             raise InvalidRequest("the request has expired; ask again")
         if not subjects.is_uuid(asked.uuid):
