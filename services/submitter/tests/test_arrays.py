@@ -24,7 +24,7 @@ from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, TaskRecord, TaskSpec
 from qme.errors import InvalidRequest
 from qme.lifecycle import new_record
-from qme_submitter.arrays import Arrays, State
+from qme_submitter.arrays import Arrays, Head, State, States
 from qme_submitter.making import BATCH, element
 from qme_submitter.process import Submitter
 
@@ -89,7 +89,8 @@ def test_a_thousand_arrays_of_a_million_tasks_need_no_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 50e6
     finally:
         tracemalloc.stop()
-    head = known.heads[family(str(UUID(int=7)))]
+    head = known.head_of(TaskKey("shell", "lab", element_uuid(str(UUID(int=7)), 0)))
+    assert head is not None
     head.states.set(5, 2000, State.ACTIVE, 1)
     assert (head.states.of(5), head.states.of(0), head.is_over) == (State.ACTIVE, State.UNMADE, False)
     assert head.has_room(999_999)
@@ -301,3 +302,37 @@ async def test_two_that_lead_at_once_make_it_once(world: World) -> None:
         ended = await head_ended(world, head, work)
     assert ended.outcome is Outcome.SUCCESS
     assert len(await world.stored("KV_qme_tasks")) == 101
+
+
+async def test_an_array_whose_tasks_were_cleared_ends(world: World) -> None:
+    """Also where who leads now has never seen them: they had ended, and nobody can tell how."""
+    await worker(world)
+    async with leading(world) as one:
+        head = await submit(one, "1-5")
+
+        async def queued() -> bool:
+            return len(await world.queue()) == 5
+
+        await eventually(queued)
+        for at in range(2):
+            await perform(world, element_uuid(head.uuid, at))
+            await one.changes.clear(Target(uuid=element_uuid(head.uuid, at)), ANN)
+    await world.bus.purge("KV_qme_control", ">")
+    await world.bus.purge("KV_qme_tasks", f"$KV.qme_tasks.shell.default.{element_uuid(head.uuid, 0)}")
+    async with leading(world):
+        ended = await head_ended(world, head, work)
+    assert (ended.outcome, ended.reason) == (Outcome.FAILED, "2 of 5 did not succeed")
+
+
+async def test_a_task_that_ends_as_it_is_released_leaves_its_place_to_the_next(world: World) -> None:
+    """The change may be the very next one of the bus after what was known."""
+    record = await submit(await world.submitter(), "1-2%1")
+    assert record.array is not None
+    head = Head(record.key, record, 1, record.array, States())
+    head.states.set(0, 7, State.WAITS, 1)
+    head.states.set(0, 7, State.ACTIVE, 1, guess=True)
+    assert not head.has_room(1)
+    head.states.set(0, 8, State.BAD, 1)  # cancelled meanwhile
+    assert head.has_room(1)
+    head.states.set(0, 7, State.ACTIVE, 1, guess=True)
+    assert head.has_room(1)

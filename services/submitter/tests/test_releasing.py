@@ -16,6 +16,7 @@ from qme.contracts.tasks import HEADER_OUTCOME, On, Outcome, Parent, Status, Tas
 from qme.errors import InvalidRequest, NotFound
 from qme.lifecycle import Claimed, Ended, Vanished, violations
 from qme_submitter.process import Submitter
+from qme_submitter.releasing import _together
 
 from .conftest import ANN, NOW, World, eventually, running, submission
 
@@ -317,3 +318,18 @@ async def test_parents_that_nobody_can_tell_are_not_guessed(world: World) -> Non
         await end(world, parent)
     await one.janitor.look()
     assert [await state(world, task) for task in (child, other)] == ["waits", "due"]
+
+
+async def test_who_is_stopped_leaves_nothing_begun() -> None:
+    """Told to stop in the middle of many releases: those not begun are not begun, without a word."""
+    begun: list[int] = []
+
+    async def call(number: int) -> None:
+        begun.append(number)
+        await asyncio.sleep(60)
+
+    working = asyncio.create_task(_together(call, ((number,) for number in range(500))))
+    await asyncio.sleep(0)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert begun == []

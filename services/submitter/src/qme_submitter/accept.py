@@ -189,6 +189,8 @@ class Acceptor:
                 raise _cleared(spec) from None
             if isinstance(entry, Corrupt):
                 raise RecordCorrupt(entry.problem) from None
+            if entry.value.key != key:
+                raise RecordCorrupt(f"the record of {key.taskid} says that it is {entry.value.uid}") from None
             record, revision = entry.value, entry.revision
         self._parents.exists(spec.uuid)
         self.accepted(revision, record)

@@ -1,11 +1,13 @@
 """What is known of each array: which of its tasks are made, wait, are at work, have ended. No IO; `making` makes them.
 
 A byte and a revision for each task that was made, 9 MB for a million; whatever is told late or twice changes
-nothing.
+nothing. Records, and the headers of changes, are written by workers: what they say may be untrue. So an array is known
+by its pool too.
 """
 
 from __future__ import annotations
 
+import re
 from array import array as numbers
 from collections import Counter
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from qme.contracts.tasks import (
 
 #: tasks of an array that wait, once made, for a turn: fewer, and the next ones are made
 LOW = 64
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
 
 
 class State(IntEnum):
@@ -53,13 +56,23 @@ class States:
         """Give how the task at a place stands."""
         return State(self._states[at]) if at < len(self._states) else State.UNMADE
 
-    def set(self, at: int, revision: int, state: State, attempt: int) -> None:
-        """Take in how a task stood at a revision."""
+    def unseen(self, count: int, most: int) -> list[int]:
+        """Give the places, of so many, of the first tasks that were not seen."""
+        found: list[int] = []
+        at = self._states.find(State.UNMADE)
+        while at >= 0 and len(found) < most:
+            found.append(at)
+            at = self._states.find(State.UNMADE, at + 1)
+        return found or list(range(len(self._states), count))[:most]
+
+    def set(self, at: int, revision: int, state: State, attempt: int, *, guess: bool = False) -> None:
+        """Take in how a task stood at a revision; a `guess` is how it is about to stand after that one."""
         if at >= len(self._states):
             more = at + 1 - len(self._states)
             self._states.extend(bytes(more))
             self._revisions.frombytes(bytes(8 * more))
-        if revision <= self._revisions[at]:
+        known = self._revisions[at]
+        if revision < known or (revision == known and not guess):
             return
         self._revisions[at] = revision
         self.counts[State(self._states[at])] -= 1
@@ -78,6 +91,8 @@ class Head:
     revision: int
     progress: Progress
     states: States
+    #: its record was removed
+    is_cleared: bool = False
 
     @property
     def known(self) -> Progress:
@@ -97,6 +112,20 @@ class Head:
     def is_cancelled(self) -> bool:
         """Nothing of it shall run."""
         return self.record.outcome is Outcome.CANCELLED
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Nothing has to be known of it any more."""
+        return self.is_cleared and not self._open
+
+    @property
+    def lacks(self) -> bool:
+        """All were made and none is at work, but some were not seen: cleared, mostly."""
+        return self.progress.made == self.progress.count and not self._open and not self.is_over
+
+    @property
+    def _open(self) -> int:
+        return self.states.counts[State.WAITS] + self.states.counts[State.ACTIVE]
 
     @property
     def wants(self) -> bool:
@@ -120,54 +149,87 @@ class Arrays:
         self._states: dict[str, States] = {}
         #: arrays that have ended, of whose tasks nothing need be remembered
         self._over: set[str] = set()
+        #: elements that were read before their head, by array and place; None: all heads have been read
+        self._early: dict[str, dict[int, tuple[int, State, int]]] | None = {}
+
+    def all_read(self) -> None:
+        """Take in that every record there was has been read: an element without a head has none any more."""
+        self._early = None
 
     def note(self, record: TaskRecord, revision: int) -> None:
         """Take in a record, be it a head's or an element's."""
         if record.array is not None:
-            self._note_head(family(record.uuid), record, revision, record.array)
-        elif record.element is not None:
-            self._set(record.uuid, revision, _state(record), record.attempt)
+            self._note_head(_name(record.key), record, revision, record.array)
+        elif record.element is not None and is_element(record.uuid):
+            self._set(record.key, revision, _state(record), record.attempt)
 
     def _note_head(self, name: str, record: TaskRecord, revision: int, progress: Progress) -> None:
         if record.ended and record.outcome is not Outcome.CANCELLED:
-            self.forget(record.uuid)
+            self.forget(record.key)
             self._over.add(name)
             return
         known = self.heads.get(name)
         if known is None:
             states = self._states.setdefault(name, States())
             self.heads[name] = Head(record.key, record, revision, progress, states)
+            for at, seen in (self._early or {}).pop(name, {}).items():
+                states.set(at, *seen)
         elif revision > known.revision:
             known.record, known.revision, known.progress = record, revision, progress
 
-    def forget(self, uuid: str) -> None:
-        """Drop what is known of an array."""
-        self.heads.pop(family(uuid), None)
-        self._states.pop(family(uuid), None)
+    def drop(self, head: Head) -> None:
+        """Do nothing more about an array, until its record is noted again."""
+        self.heads.pop(_name(head.key), None)
 
-    def hear(self, uuid: str, event: Message) -> bool:
+    def forget(self, key: TaskKey) -> None:
+        """Drop what is known of an array."""
+        name = _name(key)
+        self.heads.pop(name, None)
+        self._states.pop(name, None)
+        (self._early or {}).pop(name, None)
+
+    def gone(self, key: TaskKey) -> None:
+        """Take in that a record was removed."""
+        head = self.heads.get(_name(key))
+        if head is not None and head.key == key:
+            head.is_cleared = True
+
+    def hear(self, key: TaskKey, event: Message) -> bool:
         """Take in a change of an element; tells whether it was one."""
-        if not is_element(uuid):
+        if not is_element(key.uuid):
             return False
         headers = event.headers
         attempt = headers.get(HEADER_ATTEMPT, "1")
-        if OPERATION in headers or HEADER_STATUS not in headers or not attempt.isdigit():
+        if OPERATION in headers or HEADER_STATUS not in headers or not _NUMBER.match(attempt):
             return True  # a removed one had ended
         outcome = headers.get(HEADER_OUTCOME)
         state = State.WAITS if HEADER_WAITS in headers else State.ACTIVE
         if outcome is not None and HEADER_PROVISIONAL not in headers:
             state = State.SUCCESS if outcome == Outcome.SUCCESS else State.BAD
-        self._set(uuid, event.seq, state, int(attempt))
+        self._set(key, event.seq, state, int(attempt))
         return True
 
-    def head_of(self, uuid: str) -> Head | None:
+    def head_of(self, key: TaskKey) -> Head | None:
         """Find the array of an element."""
-        return self.heads.get(family(uuid)) if is_element(uuid) else None
+        return self.heads.get(_name(key)) if is_element(key.uuid) else None
 
-    def _set(self, uuid: str, revision: int, state: State, attempt: int) -> None:
-        name, at = family(uuid), place_of(uuid)
-        if name not in self._over and at < MAX_ELEMENTS:
-            self._states.setdefault(name, States()).set(at, revision, state, attempt)
+    def has(self, key: TaskKey) -> bool:
+        """Tell whether this is an array's head, of one that somebody has to do something about."""
+        return not is_element(key.uuid) and _name(key) in self.heads
+
+    def _set(self, key: TaskKey, revision: int, state: State, attempt: int) -> None:
+        name, at = _name(key), place_of(key.uuid)
+        if name in self._over or at >= MAX_ELEMENTS:
+            return
+        if (states := self._states.get(name)) is not None:
+            states.set(at, revision, state, attempt)
+        elif self._early is not None:
+            early = self._early.setdefault(name, {})
+            early[at] = max(early.get(at, (0, state, attempt)), (revision, state, attempt))
+
+
+def _name(key: TaskKey) -> str:
+    return f"{key.executor}.{key.pool}.{family(key.uuid)}"
 
 
 def _state(record: TaskRecord) -> State:

@@ -10,15 +10,15 @@ import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
 
-from qme.bus.kv import Entry
+from qme.bus.kv import Corrupt, Entry
 from qme.contracts import arrays as contract
 from qme.contracts.arrays import Array, Element, element_uuid
 from qme.contracts.subjects import TaskKey, any_key
 from qme.contracts.tasks import Outcome, TaskRecord, TaskSpec, event_headers
-from qme.errors import Conflict, InvalidRequest, NotFound
+from qme.errors import BusUnavailable, Conflict, InvalidRequest, NotFound
 from qme.lifecycle import CancelAsked, Gathered, new_record, step_headers
 from qme.observe.logging import get_logger
-from qme_submitter.arrays import Arrays, Head
+from qme_submitter.arrays import Arrays, Head, State
 from qme_submitter.changes import Changes
 
 log = get_logger(__name__)
@@ -40,22 +40,36 @@ class Making:
         """Do the next batch for each array; gives the records made. Raises what the bus raises; may be repeated."""
         made: list[Entry[TaskRecord]] = []
         for head in list(self._arrays.heads.values()):
-            if head.is_cancelled and head.states.first:
-                await self._end_elements(head)
-            elif head.record.ended:
-                continue
-            elif head.wants:
-                made += await self._make(head)
+            try:
+                made += await self._work_on(head)
+            except BusUnavailable:
+                raise
+            except Exception:
+                # One odd array must not keep all other tasks from their release; it is read again once it changes.
+                log.exception("arrays.work_failed", array=head.key.taskid)
+                self._arrays.drop(head)
+        return made
+
+    async def _work_on(self, head: Head) -> list[Entry[TaskRecord]]:
+        if head.is_forgotten:
+            self._arrays.forget(head.key)
+        elif head.is_cancelled and head.states.first:
+            await self._end_elements(head)
+        elif not head.record.ended:
+            if head.wants:
+                return await self._make(head)
+            if head.lacks:
+                await self._look_for(head, head.states.unseen(head.progress.count, BATCH))
             elif head.is_over:
                 await self._gather(head)
-        return made
+        return []
 
     @property
     def is_busy(self) -> bool:
         """There is something to do now."""
         return any(
             head.wants
-            or (head.is_over and not head.record.ended)
+            or ((head.is_over or head.lacks) and not head.record.ended)
             or (head.is_cancelled and head.states.first)
             for head in self._arrays.heads.values()
         )
@@ -65,6 +79,8 @@ class Making:
         if spec is None or spec.array is None:
             await self._apply(head, Gathered(Outcome.SUBMIT_FAILED, self._buckets.clock(), head.known, _LOST))
             return []
+        if spec.array.count != head.progress.count:
+            raise InvalidRequest("its record does not say how many tasks were submitted")
         begin = head.progress.made
         end = min(begin + BATCH, head.progress.count)
         places = range(begin, end)
@@ -121,6 +137,18 @@ class Making:
 
         await asyncio.gather(*(end(at) for at in places))
 
+    async def _look_for(self, head: Head, places: Sequence[int]) -> None:
+        async def look(at: int) -> None:
+            key = TaskKey(head.key.executor, head.key.pool, element_uuid(head.key.uuid, at))
+            seen = await self._buckets.records.look(str(key), leader=True)
+            if isinstance(seen, Entry) and seen.value.key == key:
+                self._arrays.note(seen.value, seen.revision)
+            # What is not there had ended, and nobody can tell how.
+            state = State.ACTIVE if isinstance(seen, Corrupt) else State.BAD
+            head.states.set(at, seen.revision if seen else 1, state, 1)
+
+        await asyncio.gather(*(look(at) for at in places))
+
     async def _gather(self, head: Head) -> None:
         progress = head.known
         bad = progress.failed
@@ -133,7 +161,7 @@ class Making:
             done, _ = await self._changes.apply(head.key, event, self._buckets.bus.user)
         except (InvalidRequest, NotFound, Conflict) as error:
             log.warning("arrays.change_refused", array=head.key.taskid, error=error.message)
-            self._arrays.heads.pop(contract.family(head.key.uuid), None)  # read again once it changes
+            self._arrays.drop(head)  # read again once it changes
             return
         head.record = done.record
         head.progress = done.record.array or head.progress

@@ -3,14 +3,15 @@
 Two leaders at once do no harm: a release, and the end of a task that can't start any more, are compare-and-set writes.
 What is known comes from the changes as the bus republishes them, from the tasks that this submitter accepted, and from
 the janitor's reading of all records, which also makes good what the others missed. What ends a task (a parent that
-ended otherwise) is asked of the leader once more before it counts. Decides nothing: see `lifecycle.parents`, `turns`.
+ended otherwise) is asked of the leader once more before it counts. A worker can write any uuid into its own pool, so
+news of a parent counts from where its spec stands alone. Decides nothing: see `lifecycle.parents`, `turns`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -19,7 +20,7 @@ from qme.bus.kv import OPERATION, Corrupt, Entry, Removed
 from qme.bus.port import Message
 from qme.contracts import resources as fit
 from qme.contracts import subjects
-from qme.contracts.arrays import family, place_of
+from qme.contracts.arrays import place_of
 from qme.contracts.resources import Capacity
 from qme.contracts.subjects import TaskKey, any_key
 from qme.contracts.tasks import (
@@ -55,6 +56,8 @@ GATHER = 0.02
 RETRY = 1.0
 #: seconds between two looks at whether there is room, while anybody waits for it
 LOOK = 0.5
+#: tasks whose place is remembered
+REMEMBERED = 50_000
 _GONE = Standing(gone=True)
 _OUTCOMES = frozenset(Outcome)
 
@@ -72,7 +75,12 @@ class Releasing:
         self._arrays = Arrays()
         self._making = Making(changes, self._arrays)
         self._capacities: dict[Place, list[Capacity | None]] = {}
-        self._heard: dict[str, tuple[TaskKey, int]] = {}
+        #: tasks that stand back for others of their array, by its head
+        self._throttled: dict[TaskKey, dict[str, None]] = {}
+        self._heard: dict[TaskKey, int] = {}
+        #: where tasks live, by their specs; and what was told of parents of which that is not known yet
+        self._homes: dict[str, TaskKey] = {}
+        self._unsure: dict[TaskKey, tuple[int, Standing]] = {}
         self._leads = False
         self._wake = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
@@ -81,6 +89,7 @@ class Releasing:
     def lead(self) -> None:
         """Act on what is known, from now on: all records have been read."""
         self._leads = True
+        self._arrays.all_read()
         self._wake.set()
 
     def forget(self) -> None:
@@ -89,7 +98,8 @@ class Releasing:
         self._index = Index(self._index.settle)
         self._arrays = Arrays()
         self._making = Making(self._changes, self._arrays)
-        self._heard.clear()
+        for known in (self._heard, self._homes, self._unsure, self._throttled):
+            known.clear()
 
     async def run(self) -> None:
         """Release until cancelled; survives any loss of the bus."""
@@ -118,6 +128,8 @@ class Releasing:
     # -- what becomes known --------------------------------------------------------------------------------------------
     def accepted(self, revision: int, record: TaskRecord) -> None:
         """Take in a task that this submitter has just accepted."""
+        if self._leads:
+            self._remember(record.key)
         if self._leads and record.array is not None:
             self._arrays.note(record, revision)
             self._wake.set()
@@ -127,34 +139,62 @@ class Releasing:
 
     async def note(self, seen: Entry[TaskRecord]) -> None:
         """Take in a record as it was read. Raises what the bus raises."""
-        record, uuid = seen.value, seen.value.uuid
-        self._arrays.note(record, seen.revision)
-        if record.array is not None:
-            self._index.stands(uuid, seen.revision, Standing.of(record))
-            self._wake.set()
+        record, key = seen.value, seen.value.key
+        known = self._index.tasks.get(key.uuid)
+        if known is not None and known.key != key and await self._home(key.uuid) not in (key, None):
             return
-        if record.waits:
+        self._arrays.note(record, seen.revision)
+        if record.array is None and record.waits:
             parents = await self._parents(record)
             if parents is not None:
                 self._index.add(record, seen.revision, parents)
-        else:
-            self._index.left(uuid, seen.revision)
-        self._index.stands(uuid, seen.revision, Standing.of(record))
-        self._wake.set()
+        elif known is not None and known.key == key:
+            self._index.left(key.uuid, seen.revision)
+        self._stands(key, seen.revision, Standing.of(record))
 
     def gone(self, key: str, revision: int) -> None:
         """Take in that a record was removed."""
-        self._stands(key, revision, _GONE)
+        with contextlib.suppress(InvalidRequest):
+            self._arrays.gone(TaskKey.parse(key))
+        self._unseen(key, revision, _GONE)
 
     def unusable(self, key: str, revision: int) -> None:
         """Take in that a record can't be read: it says nothing about the task."""
-        self._stands(key, revision, Standing())
+        self._unseen(key, revision, Standing())
 
-    def _stands(self, key: str, revision: int, standing: Standing) -> None:
-        uuid = key.rpartition(".")[2]
-        self._index.left(uuid, revision)
-        self._index.stands(uuid, revision, standing)
+    def _unseen(self, text: str, revision: int, standing: Standing) -> None:
+        with contextlib.suppress(InvalidRequest):
+            key = TaskKey.parse(text)
+            known = self._index.tasks.get(key.uuid)
+            if known is not None and known.key == key:
+                self._index.left(key.uuid, revision)
+            self._stands(key, revision, standing)
+
+    def _stands(self, key: TaskKey, revision: int, standing: Standing) -> None:
         self._wake.set()
+        if not self._index.is_parent(key.uuid):
+            return
+        home = self._homes.get(key.uuid)
+        if home is None:
+            self._unsure[key] = max(
+                self._unsure.get(key, (-1, standing)), (revision, standing), key=_revision
+            )
+        elif home == key:
+            self._index.stands(key.uuid, revision, standing)
+
+    async def _home(self, uuid: str) -> TaskKey | None:
+        """Find where a task lives, by what submitters alone write; None: nowhere any more."""
+        if uuid not in self._homes:
+            spec = await self._buckets.specs.look(any_key(uuid), leader=True)
+            if spec is None:
+                return None
+            self._remember(TaskKey.parse(spec.key))
+        return self._homes[uuid]
+
+    def _remember(self, key: TaskKey) -> None:
+        self._homes[key.uuid] = key
+        if len(self._homes) > REMEMBERED:
+            del self._homes[next(iter(self._homes))]
 
     def missed(self) -> None:
         """Take in that changes may have been missed."""
@@ -163,39 +203,34 @@ class Releasing:
     def hear(self, event: Message) -> None:
         """Take in a change as it is republished, without the record itself."""
         self._ahead.hear(event)
-        uuid, headers = event.subject.rpartition(".")[2], event.headers
-        known = self._index.tasks.get(uuid)
-        if HEADER_WAITS in headers:
-            if known is None or known.revision < event.seq:
-                with contextlib.suppress(InvalidRequest):
-                    key = TaskKey.parse(event.subject.removeprefix(subjects.change_subject("")))
-                    self._heard[uuid] = (key, event.seq)
-                    self._wake.set()
+        try:
+            key = TaskKey.parse(event.subject.removeprefix(subjects.change_subject("")))
+        except InvalidRequest:
+            return
+        known = self._index.tasks.get(key.uuid)
+        if HEADER_WAITS in event.headers:
+            if known is None or known.key != key or known.revision < event.seq:
+                self._heard[key] = event.seq
+                self._wake.set()
         else:
-            if known is not None:
-                self._index.left(uuid, event.seq)
+            if known is not None and known.key == key:
+                self._index.left(key.uuid, event.seq)
             if len(self._index.ready):
                 self._wake.set()  # there may be room for another one
-        self._hear_of_array(uuid, event)
-        if self._index.is_parent(uuid):
-            self._index.stands(uuid, event.seq, self._standing(event))
-            self._wake.set()
+        self._hear_of_array(key, event)
+        if self._index.is_parent(key.uuid):
+            self._stands(key, event.seq, self._standing(event))
 
-    def _hear_of_array(self, uuid: str, event: Message) -> None:
-        if self._arrays.hear(uuid, event):
-            head = self._arrays.head_of(uuid)
+    def _hear_of_array(self, key: TaskKey, event: Message) -> None:
+        if self._arrays.hear(key, event):
+            head = self._arrays.head_of(key)
             if head is not None and (head.progress.throttle or head.is_over):
-                self._index.ready.bring_back()
+                self._index.ready.bring_back(self._throttled.pop(head.key, ()))
                 self._wake.set()
-        elif family(uuid) in self._arrays.heads and HEADER_OUTCOME in event.headers:
-            with contextlib.suppress(
-                InvalidRequest
-            ):  # cancelled, mostly: what that means stands in its record
-                self._heard[uuid] = (
-                    TaskKey.parse(event.subject.removeprefix(subjects.change_subject(""))),
-                    event.seq,
-                )
-                self._wake.set()
+        elif HEADER_OUTCOME in event.headers and self._arrays.has(key):
+            # cancelled, mostly: what that means stands in its record
+            self._heard[key] = event.seq
+            self._wake.set()
 
     def _standing(self, event: Message) -> Standing:
         headers = event.headers
@@ -239,7 +274,7 @@ class Releasing:
             for made in await self._making.work():
                 await self.note(made)
             await self._release_some()
-            await _together(self._end(task, verdict) for task, verdict in never)
+            await _together(self._end, never)
             soonest = self._index.wake(now)
         if self._index.suspects or self._index.unknown or self._making.is_busy:
             return 0.0
@@ -257,9 +292,9 @@ class Releasing:
         for task in chosen:
             self._ahead.take(task.key)
         try:
-            await _together(self._release(task) for task in chosen)
+            await _together(self._release, ((task,) for task in chosen))
             await _together(
-                self._say_unfit(task, why) for task, why in unfit[:TOGETHER] if task.reason != why
+                self._say_unfit, [(task, why) for task, why in unfit if task.reason != why][:TOGETHER]
             )
         except BaseException:
             for task in chosen:
@@ -276,14 +311,15 @@ class Releasing:
             if why is not None:
                 unfit.append((task, why))
                 return True
-        head = self._arrays.head_of(task.key.uuid)
+        head = self._arrays.head_of(task.key)
         if head is None:
             return False
         at = place_of(task.key.uuid)
         if not head.has_room(at) or (head.is_cancelled and task.attempt == 1):
+            self._throttled.setdefault(head.key, {})[task.key.uuid] = None
             return True
         # Counted before it is written: the change that tells of it comes later, and the next one may be chosen by then.
-        head.states.set(at, task.revision + 1, State.ACTIVE, task.attempt)
+        head.states.set(at, task.revision, State.ACTIVE, task.attempt, guess=True)
         return False
 
     def _look_at_workers(self) -> None:
@@ -300,26 +336,42 @@ class Releasing:
     async def _read(self) -> None:
         """Read what was only heard of: tasks that wait, and parents of whom nothing is known."""
         heard, self._heard = self._heard, {}
+        unsure, self._unsure = self._unsure, {}
         missing = [
             key
-            for uuid, (key, revision) in heard.items()
-            if (known := self._index.tasks.get(uuid)) is None or known.revision < revision
+            for key, revision in heard.items()
+            if (known := self._index.tasks.get(key.uuid)) is None
+            or known.key != key
+            or known.revision < revision
         ]
         try:
-            await _together(self._read_one(str(key)) for key in missing)
-            await _together(self._read_one(any_key(uuid)) for uuid in list(self._index.unknown))
+            await _together(self._read_one, ((key,) for key in missing))
+            await _together(self._read_parent, [(uuid,) for uuid in self._index.unknown])
+            await _together(self._make_sure, [(key, *told) for key, told in unsure.items()])
         except QmeError:
             self._heard = {**heard, **self._heard}
+            self._unsure = {**unsure, **self._unsure}
             raise
 
-    async def _read_one(self, key: str) -> None:
-        seen = await self._buckets.records.look(key, leader=True)
-        if isinstance(seen, Entry) and str(seen.value.key) == seen.key:
+    async def _make_sure(self, key: TaskKey, revision: int, standing: Standing) -> None:
+        if await self._home(key.uuid) == key:
+            self._index.stands(key.uuid, revision, standing)
+
+    async def _read_parent(self, uuid: str) -> None:
+        home = await self._home(uuid)
+        if home is None:
+            self._index.stands(uuid, 0, _GONE)  # its spec goes last
+        else:
+            await self._read_one(home)
+
+    async def _read_one(self, key: TaskKey) -> None:
+        seen = await self._buckets.records.look(str(key), leader=True)
+        if isinstance(seen, Entry) and seen.value.key == key:
             await self.note(seen)
         elif seen is None or isinstance(seen, Removed):
-            self.gone(key, seen.revision if seen else 0)
+            self.gone(str(key), seen.revision if seen else 0)
         else:
-            self.unusable(seen.key, seen.revision)
+            self.unusable(str(key), seen.revision)
 
     async def _release(self, task: Waiting) -> None:
         event = Released(self._buckets.clock(), task.attempt)
@@ -329,7 +381,8 @@ class Releasing:
             self._metrics.retried.inc()
 
     async def _end(self, task: Waiting, verdict: Never) -> None:
-        seen = await self._buckets.records.look(any_key(verdict.parent), leader=True)
+        home = await self._home(verdict.parent)
+        seen = await self._buckets.records.look(str(home), leader=True) if home else None
         now = self._buckets.clock()
         standing = _GONE
         if isinstance(seen, Entry):
@@ -357,8 +410,10 @@ class Releasing:
         if not done.record.waits:
             self._index.left(task.key.uuid, task.revision + 1)
         elif done.unchanged:
-            # It stands at a later attempt than the one that was judged.
-            self._heard[task.key.uuid] = (task.key, task.revision + 1)
+            # It stands at a later attempt than the one that was judged, or our clock was set back.
+            self._heard[task.key] = task.revision + 1
+            if self._index.tasks.get(task.key.uuid) is task:
+                self._index.suspects[task.key.uuid] = None
         return not done.unchanged
 
 
@@ -369,15 +424,19 @@ def _shown(record: TaskRecord) -> Sequence[Parent]:
     return record.waiting_for.parents if record.waiting_for else ()
 
 
-async def _together(calls: Iterable[Coroutine[Any, Any, Any]]) -> None:
-    """Make calls, some at a time; the first error is raised once all have come back."""
+def _revision(told: tuple[int, Standing]) -> int:
+    return told[0]
+
+
+async def _together(call: Callable[..., Awaitable[Any]], each: Iterable[tuple[Any, ...]]) -> None:
+    """Make a call with each of these, some at a time; the first error is raised once all have come back."""
     gate = asyncio.Semaphore(TOGETHER)
 
-    async def one(call: Coroutine[Any, Any, Any]) -> None:
+    async def one(args: tuple[Any, ...]) -> None:
         async with gate:
-            await call
+            await call(*args)
 
-    results = await asyncio.gather(*(one(call) for call in calls), return_exceptions=True)
+    results = await asyncio.gather(*(one(args) for args in each), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

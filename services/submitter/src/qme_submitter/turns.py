@@ -97,11 +97,14 @@ class Turns:
                 taken.append(task)
         return taken
 
-    def bring_back(self) -> None:
-        """Give those another turn that had to stand back."""
-        back, self._back = self._back, {}
-        for tasks in back.values():
-            for uuid, task in tasks.items():
+    def bring_back(self, uuids: Iterable[str] | None = None) -> None:
+        """Give those another turn that had to stand back; None: all of them."""
+        if uuids is None:
+            uuids = [uuid for tasks in self._back.values() for uuid in tasks]
+        for uuid in uuids:
+            task = self._tasks.get(uuid)
+            if task is not None and self._is_back(task):
+                del self._back[task.key.executor, task.key.pool][uuid]
                 del self._tasks[uuid]
                 self.add(task)
 
@@ -127,14 +130,14 @@ class Turns:
             # One that was discarded and came again may stand in the line twice, or in another one.
             if (
                 task is not None
-                and not self._is_back(place, task)
+                and not self._is_back(task)
                 and (task.priority, task.user) == (priority, user)
             ):
                 return task
         return None
 
-    def _is_back(self, place: Place, task: Waiting) -> bool:
-        return task.key.uuid in self._back.get(place, {})
+    def _is_back(self, task: Waiting) -> bool:
+        return task.key.uuid in self._back.get((task.key.executor, task.key.pool), {})
 
     def _shorten(self, place: Place) -> None:
         line = self._lines[place]

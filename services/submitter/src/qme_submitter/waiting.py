@@ -81,6 +81,8 @@ class Index:
         """Take in a task that waits, as its record stood at a revision."""
         uuid = record.uuid
         known = self.tasks.get(uuid)
+        if known is not None and known.key != record.key:
+            known = None  # whoever tells has made sure which of them it is
         if revision <= (known.revision if known else self._left.get(uuid, 0)):
             return
         self._unlink(uuid)

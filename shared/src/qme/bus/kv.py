@@ -21,6 +21,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 #: NATS's own header for a deleted key, so that its tools agree on what a bucket holds
 OPERATION = "KV-Operation"
 DELETED = "DEL"
+#: bytes of a value that is read: what is written in its place is a little longer, and has to fit a message too
+LONGEST = 960 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class Bucket(Generic[ModelT]):
 
     def _entry(self, message: Message) -> Entry[ModelT]:
         key = subjects.bucket_key(self._name, message.subject)
+        if len(message.data) > LONGEST:
+            raise RecordCorrupt(f"{self._name}/{key} can't be read: it has {len(message.data)} bytes")
         try:
             value = self._model.model_validate_json(message.data)
         except ValidationError as error:

@@ -18,6 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from qme.contracts.bounds import Count
+from qme.contracts.subjects import is_uuid
 from qme.errors import InvalidRequest
 
 #: tasks of one array
@@ -206,7 +207,7 @@ def family(uuid: str) -> str:
 
 def is_element(uuid: str) -> bool:
     """Tell whether a uuid is one that only submitters make: nobody else may use such, or they could be taken before."""
-    return uuid[14:15] == "8"
+    return uuid[14:15] == "8" and is_uuid(uuid)
 
 
 def place_of(uuid: str) -> int:
