@@ -147,7 +147,7 @@ types: setup ## mypy, strict on the packages and inside the tests
 # Two groups at a time, since most of what they do is wait; each prints what it has to say when it has ended. The long ones
 # come first, so that both ends meet. The chaos run has the machine to itself: what it looks for comes and goes.
 BESIDE := test-slurm test-integration test-deploy test-containers test-unit test-py313 test-cluster test-dashboard \
-	test-metrics test-contract test-docs test-snakemake test-security
+	test-metrics test-contract test-docs test-snakemake test-security bench-smoke
 # A browser drops its pages when a network comes or goes, as those of containers do.
 ifdef APART
 test-dashboard: | test-containers test-deploy
@@ -295,8 +295,8 @@ bench-cluster: setup ## how long three NATS nodes take no write while the leadin
 	@$(BIN)/python benchmarks/cluster_gaps.py
 
 .PHONY: bench
-bench: setup ## how fast qme is, beside bare processes and other systems: make bench [GROUPS='shell …']
-	@$(BIN)/python -m benchmarks $(if $(filter command line,$(origin GROUPS)),$(GROUPS))
+bench: setup ## how fast qme is, beside bare processes and other systems: make bench [GROUPS='shell …' FULL=1]
+	@$(BIN)/python -m benchmarks $(if $(FULL),--full) $(if $(filter command line,$(origin GROUPS)),$(GROUPS))
 
 .PHONY: bench-smoke
 bench-smoke: setup ## a handful of each measurement, to see that all of them still run

@@ -10,6 +10,7 @@ from benchmarks import peers, raw
 from benchmarks.report import Figure, Report, percentile
 from benchmarks.site import Site, site
 from qme.client.connect import connect
+from qme.client.control import checked
 from qme.client.submission import Options, prepare
 from qme.contracts import subjects
 from qme.contracts.tasks import Outcome, TaskRecord
@@ -91,7 +92,7 @@ async def submit(place: Site, tasks: int) -> list[str]:
     async with connect(place.settings) as client:
         wishes = Options(cwd="/")
         wanted = [client.own(prepare(["true"], wishes, host="bench")) for _ in range(tasks)]
-        uuids = [result.uuid async for result in client.submit_many(wanted)]
+        uuids = [checked(result).uuid async for result in client.submit_many(wanted)]
         async for done in client.ended(uuids):
             _check(done.record)
         return uuids

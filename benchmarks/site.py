@@ -104,6 +104,8 @@ class Site:
         """Start a worker; `settings` such as ``slots=4`` are its executor's."""
         own = {f"QME_{executor.upper()}_{key.upper()}": str(value) for key, value in settings.items()}
         service = self.start(f"worker-{executor}-{len(self.workers)}", (QME, "worker", executor), own)
+        if not self.workers:  # the first one brings the definition, without which nothing can be submitted
+            wait_for(lambda: b"presence.advertised" in service.log.read_bytes())
         self.workers.append(service)
         return service
 
