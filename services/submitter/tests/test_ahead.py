@@ -15,7 +15,7 @@ from qme.contracts.messages import SubmitRequest, Target
 from qme.contracts.resources import Capacity, Resources
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, TaskRecord, event_headers
-from qme.lifecycle import Claimed, Ended, advance
+from qme.lifecycle import Claimed, Ended, Unfit, advance
 from qme_submitter.ahead import FRONT, LEAST, NOBODY, Ahead
 from qme_submitter.process import Submitter
 
@@ -210,6 +210,30 @@ async def test_what_no_worker_can_run_takes_no_room(world: World) -> None:
             return set(big) <= set(await world.queue())
 
         await eventually(released)
+
+
+async def test_what_was_released_and_fits_no_more_takes_no_room(world: World) -> None:
+    """Its worker is gone, and those that are there have said so: others are released in its place."""
+    await worker(world, capacity=Capacity(cpus=64))
+    await world.define("shell", "default", resources=True)
+    async with leading(world) as one:
+        await one.registry.refresh(full=True)
+        big = await submit(one, WINDOW, resources=Resources(cpus=64))
+
+        async def queued() -> bool:
+            return set(big) <= set(await world.queue())
+
+        await eventually(queued)
+        for uuid in big:
+            await one.changes.apply(TaskKey("shell", "default", uuid), Unfit(1, "too big"), "w")
+        small = await submit(one, 2)
+
+        async def others_pass() -> bool:
+            return set(small) <= set(await world.queue())
+
+        await eventually(others_pass)
+        await one.ahead.recount()
+        assert one.ahead.room(("shell", "default")) == WINDOW - 2
 
 
 async def test_the_window_follows_how_fast_tasks_are_taken(world: World) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from qme.bus.port import Bus, Message
 from qme.contracts import subjects
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import HEADER_CLAIM, HEADER_STATUS, HEADER_WAITS, Status
+from qme.contracts.tasks import HEADER_CLAIM, HEADER_STATUS, HEADER_UNFIT, HEADER_WAITS, Status
 from qme.errors import InvalidRequest, QmeError
 from qme.observe.logging import get_logger
 from qme_submitter.registry import Registry
@@ -47,6 +47,8 @@ class Ahead:
         self._due: dict[Place, set[str]] = {}
         self._taken: dict[Place, deque[float]] = {}
         self._barred: dict[Place, float] = {}
+        #: tasks that were released and that no living worker can run
+        self._unfit: set[str] = set()
         #: tells whether somebody waits for a turn at a place: known for sure to whoever leads
         self.others_wait: Callable[[Place], bool] = lambda place: False
         #: what changed while the queue was being looked at: uuid to whether it is due
@@ -104,7 +106,10 @@ class Ahead:
         if waits == "turn":
             self._barred[place] = self._clock() + BARRED
         was_due = key.uuid in self._due.get(place, ())
-        due = headers.get(HEADER_STATUS) == Status.QUEUED and not claimed and waits is None
+        # Its worker may be gone for good, and it must not keep the room of those that can run.
+        unfit = HEADER_UNFIT in headers
+        (self._unfit.add if unfit else self._unfit.discard)(key.uuid)
+        due = headers.get(HEADER_STATUS) == Status.QUEUED and not claimed and waits is None and not unfit
         self._set(place, key.uuid, due=due)
         if was_due and claimed:
             limit = PER_SLOT * self._registry.slots(*place) + BESIDE
@@ -137,7 +142,8 @@ class Ahead:
             found: dict[Place, set[str]] = {}
             for subject in queued:
                 executor, pool, uuid = subject.split(".")[2:5]
-                found.setdefault((executor, pool), set()).add(uuid)
+                if uuid not in self._unfit:
+                    found.setdefault((executor, pool), set()).add(uuid)
             self._due = found
             changed, self._meanwhile = self._meanwhile, None
             for (place, uuid), due in changed.items():

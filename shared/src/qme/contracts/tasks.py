@@ -282,6 +282,8 @@ HEADER_PROVISIONAL = "Qme-Provisional"
 HEADER_CORRECTED = "Qme-Corrected"
 #: present while a task waits for its release: for what, in a word
 HEADER_WAITS = "Qme-Waits"
+#: present while a task is released that no living worker can ever run
+HEADER_UNFIT = "Qme-Unfit"
 #: the steps that a change takes, with commas, or that it takes none; absent where its writer knows none. How long the
 #: task had waited when it started and how long it had run when it ended, in seconds
 HEADER_STEPS = "Qme-Steps"
@@ -303,6 +305,8 @@ def event_headers(record: TaskRecord, by: str) -> dict[str, str]:
         headers[HEADER_CLAIM] = record.claim.worker
     if record.waits:
         headers[HEADER_WAITS] = "parents" if record.waiting_for else "time" if record.not_before else "turn"
+    if record.due and record.resources is not None and record.reason is not None:
+        headers[HEADER_UNFIT] = "1"
     if record.provisional:
         headers[HEADER_PROVISIONAL] = "1"
     if record.corrected:
