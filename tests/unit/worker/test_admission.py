@@ -12,7 +12,7 @@ from tests.unit.worker.lab import USER, Lab, now, until
 from qme.contracts.resources import Capacity, Resources
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, Status, TaskRecord
-from qme.lifecycle import CancelAsked
+from qme.lifecycle import CancelAsked, Claimed
 from qme.worker import admission
 from qme_executor_shell import ShellExecutor, ShellSettings
 
@@ -179,6 +179,42 @@ async def test_what_was_taken_up_again_counts(lab: Lab, tmp_path: Path) -> None:
         gate.touch()
         await span(lab, blocked)
         assert [(await lab.ended(key)).data["output"] for key in (old, fits)] == [["1\n"], ["0\n"]]
+
+
+async def test_a_claim_that_does_not_fit_any_more_is_ended_with_the_reason(lab: Lab) -> None:
+    """The worker was killed before it started it, and has less now: others are not kept waiting behind it for ever."""
+    big = await lab.submit_marked("true", resources=Resources(cpus=8))
+    await lab.change(big, Claimed(lab.spool.worker_id, "n", 1, now()))
+    async with lab.worker(shell(cpus=4)):
+        small = await timed(lab, 0, cpus=1)
+        await span(lab, small)
+        record: TaskRecord = await lab.ended(big)
+    assert (record.outcome, record.reason) == (
+        Outcome.SUBMIT_FAILED,
+        "this worker has been started again with less than the 8 cpus it asks for",
+    )
+    assert lab.starts(big) == 0
+
+
+async def test_a_claim_that_waits_for_room_can_be_cancelled(lab: Lab, tmp_path: Path) -> None:
+    """It was claimed by the process before, and what it asks for is in use: it need not come free first."""
+    gate = tmp_path / "gate"
+    async with lab.worker(shell()):
+        old = await lab.submit_marked(
+            f"until [ -e {gate} ]; do sleep 0.05; done", resources=Resources(cpus=4)
+        )
+        await lab.running(old)
+    waits = await lab.submit_marked("true", resources=Resources(cpus=4))
+    await lab.change(waits, Claimed(lab.spool.worker_id, "n", 1, now()))
+    async with lab.worker(shell()):
+        await asyncio.sleep(0.5)
+        await lab.cancel(waits)
+        record: TaskRecord = await lab.ended(waits)
+        assert record.outcome is Outcome.CANCELLED
+        assert not (await lab.entry(old)).value.ended
+        gate.touch()
+        await lab.ended(old)
+    assert lab.starts(waits) == 0
 
 
 async def test_too_much_memory_ends_the_whole_tree(lab: Lab) -> None:

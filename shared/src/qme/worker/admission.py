@@ -99,7 +99,7 @@ class Admission:
         `still` is asked now and then whether there is anything to wait for; where not, this returns without. Once
         `is_open` says no, nothing new is taken. Raises NoRoom and TooBig.
         """
-        if self._packing.short(asked):
+        if self.short(asked):
             raise TooBig(str(asked))
         if self._take(which, asked):
             return False
@@ -119,13 +119,23 @@ class Admission:
         self.leave(which)
         raise NoRoom("nothing new is taken")
 
-    async def wait(self, which: Which, asked: Resources | None) -> None:
-        """Get what a task asks for that this worker holds already and has not begun, however long it takes."""
-        if self._take(which, asked):
+    def short(self, asked: Resources | None) -> Resources | None:
+        """Give what a wish lacks even in this worker when it is empty; None where it fits."""
+        return self._packing.short(asked)
+
+    async def wait(self, which: Which, asked: Resources | None, *, still: Callable[[], bool]) -> None:
+        """Get what a task asks for that this worker holds already and has not begun, however long it takes.
+
+        Without it, once `still` says that there is nothing to wait for, or where this worker has less than that by now.
+        """
+        if self.short(asked) or self._take(which, asked):
             return
         self._packing.wait(which)
-        while not self._take(which, asked):
+        while still():
             await self._pause(SIGN)
+            if self._take(which, asked):
+                return
+        self.leave(which)
 
     def count(self, which: Which, asked: Resources | None, gpus: tuple[str, ...]) -> None:
         """Count what an attempt has that was begun by a worker process before this one."""

@@ -155,6 +155,10 @@ class Attempt:
             raise ClaimGone(f"{record.uid} is not this worker's any more")
         if self.cancelled:
             raise NotStarted
+        if short := self.context.admission.short(self.spec.resources):  # it was claimed when there was more
+            raise Refused(
+                f"this worker has been started again with less than the {short.words()} it asks for"
+            )
         await self._rules.judge(self)
 
     async def alone(self) -> bool:

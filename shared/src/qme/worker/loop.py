@@ -194,7 +194,9 @@ class Worker:
         context = self._context
         context.metrics.active.set(context.busy)
         try:
-            await context.admission.wait(attempt.which, attempt.spec.resources)
+            await context.admission.wait(
+                attempt.which, attempt.spec.resources, still=lambda: not attempt.cancelled
+            )
             await attempt.perform()
         except Exception:
             # A mistake of ours in one task must not end the others; it is taken up again by the next start.
