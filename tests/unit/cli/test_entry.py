@@ -86,7 +86,7 @@ def test_version(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         ("submit --priority high true", 2, "'high'"),
         ("submit --file empty", 2, "no command"),
         ("submit --file empty true", 2, "not both"),
-        ("submit --key k --file empty", 2, "--key"),
+        ("submit --key k --file empty", 2, "no command"),
         ("submit --mess x true", 2, "--mess"),
         ("get a b", 2, "b"),
         ("search (", 2, "regular expression (RE2): missing ): (\n"),
