@@ -12,8 +12,10 @@ from tests.unit.worker.lab import USER, Lab, now, until
 from qme.contracts.resources import Capacity, Resources
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, Status, TaskRecord
+from qme.executor.commands import Keeper
 from qme.lifecycle import CancelAsked, Claimed
 from qme.worker import admission
+from qme.worker.verdict import over
 from qme_executor_shell import ShellExecutor, ShellSettings
 
 MIB = 1 << 20
@@ -229,6 +231,20 @@ async def test_too_much_memory_ends_the_whole_tree(lab: Lab) -> None:
     used = float(record.reason.split()[2])
     assert 100 < used < 250
     assert record.reason.endswith("MiB of memory, more than the 100 MiB that it asked for")
+
+
+async def test_too_much_memory_while_the_worker_was_replaced(lab: Lab) -> None:
+    """The process that began to end it is gone; the next one words the end, and waits for nothing that is over."""
+    async with lab.worker(shell()):
+        key = await lab.submit_marked("sleep 60", resources=Resources(mem=100 * MIB))
+        await lab.running(key)
+    keeper = Keeper(lab.spool)
+    await keeper.connect()
+    await keeper.end(key.uuid, 1, 0.5, over(200 * MIB, 100 * MIB))
+    await keeper.close()
+    async with lab.worker(shell()):
+        record: TaskRecord = await lab.ended(key)
+    assert record.outcome is Outcome.OUT_OF_MEMORY
 
 
 async def test_memory_within_the_limit_is_no_matter(lab: Lab) -> None:

@@ -142,8 +142,10 @@ class Command:
             found = await _patiently("wait", lambda: self._keeper.wait(*self._which))
             if isinstance(found, Lost):
                 raise CommandLost(found.reason)
-            if watch := running.get((found.ended_for or "").partition(" ")[0]):
-                await watch  # what it left behind is ended too
+            reason = found.ended_for or ""
+            if reason.partition(" ")[0] in running:
+                # What it left behind is ended too, also where a process before us had begun that.
+                await self.end(reason, grace)
             self.exit = found
             return found
         finally:
