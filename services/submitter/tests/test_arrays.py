@@ -7,6 +7,7 @@ import contextlib
 import json
 import tracemalloc
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -24,6 +25,7 @@ from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import Outcome, TaskRecord, TaskSpec
 from qme.errors import InvalidRequest
 from qme.lifecycle import new_record
+from qme_submitter.ahead import BESIDE
 from qme_submitter.arrays import Arrays, Head, State, States
 from qme_submitter.making import BATCH, element
 from qme_submitter.process import Submitter
@@ -46,6 +48,14 @@ def test_what_can_not(text: str) -> None:
     """A sentence says why."""
     with pytest.raises(InvalidRequest):
         parse(text)
+
+
+def test_hostile_descriptions() -> None:
+    """More stretches than can be gone through for each task, and brackets in brackets, are the asker's fault."""
+    with pytest.raises(InvalidRequest, match="stretches"):
+        arrays.checked(Array(ranges=((1, 1, 1),) * 10_001))
+    with pytest.raises(InvalidRequest, match="not a JSON object"):
+        of_lines(["[" * 100_000], "json")
 
 
 @given(
@@ -190,6 +200,33 @@ async def test_no_more_are_at_work_than_asked_for(world: World) -> None:
         head = await submit(one, "1-20%3")
         ended = await head_ended(world, head, work, most=3)
     assert ended.outcome is Outcome.SUCCESS
+
+
+async def test_many_arrays_of_one_user_fill_nothing(world: World) -> None:
+    """No more of them are made once `queued_max` wait, however many arrays ask for some; another's array is."""
+    most = 2 * BATCH
+    world.settings = replace(world.settings, queued_max=most)
+    async with leading(world) as one:
+        for _ in range(8):
+            await submit(one, "1-1000000")
+        theirs = await one.acceptor.accept(submission("echo", array=parse("1-1000000")), "bob")
+
+        async def made() -> list[int]:
+            heads = [found async for found in one.buckets.records.scan()]
+            return [
+                entry.value.array.made
+                for entry in heads
+                if isinstance(entry, Entry) and entry.value.array and entry.value.user == "ann"
+            ]
+
+        async def enough() -> bool:
+            progress = (await world.record(theirs.uuid)).array
+            return progress is not None and progress.made >= BATCH and sum(await made()) >= most
+
+        await eventually(enough)
+        await asyncio.sleep(0.5)
+        # Some are released at once, and wait in the queue instead.
+        assert sum(await made()) <= most + BESIDE + BATCH
 
 
 async def test_tasks_are_made_as_they_are_needed(world: World) -> None:

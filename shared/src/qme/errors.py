@@ -137,13 +137,20 @@ class LocalStackError(QmeError):
     exit_code = 5
 
 
+#: characters of a sentence that are sent
+_MAX_MESSAGE = 4000
+
+
 def _tree(cls: type[QmeError]) -> list[type[QmeError]]:
     return [cls, *(sub for child in cls.__subclasses__() for sub in _tree(child))]
 
 
 def to_wire(error: QmeError) -> dict[str, Any]:
     """Give the error as it travels in a reply: ``{"error": {"code", "message"}}``."""
-    return {"error": {"code": error.code, "message": error.message}}
+    message = error.message
+    if len(message) > _MAX_MESSAGE:  # it names a value of the asker's, and with it would not pass the bus
+        message = f"{message[:_MAX_MESSAGE]}… ({len(message)} characters)"
+    return {"error": {"code": error.code, "message": message}}
 
 
 def from_wire(error: dict[str, Any]) -> QmeError:

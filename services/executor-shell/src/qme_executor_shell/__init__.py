@@ -16,6 +16,7 @@ from qme.executor import Executor, ExecutorSettings, Result, Supply, Task, captu
 from qme.executor.environment import OF_A_SHELL
 from qme.executor.workplace import prepare, ready
 from qme.settings import BOOLEAN, TEXT, choice, integer, size
+from qme.settings.table import account
 
 #: seconds within which a login shell has to tell its environment
 LOGIN_PATIENCE = 60.0
@@ -54,7 +55,7 @@ class ShellExecutor(Executor[ShellSettings]):
     def __init__(self, settings: ShellSettings) -> None:
         super().__init__(settings)
         self._login: dict[str, str] = {}
-        self._account = pwd.getpwuid(os.getuid()).pw_name
+        self._account = account()
 
     def supply(self) -> Supply:
         """What this host has, as far as the settings don't say otherwise."""
@@ -101,19 +102,22 @@ async def login_environment() -> dict[str, str]:
 
     Raises OSError where the shell can't be started, ValueError where it tells no environment.
     """
-    account = pwd.getpwuid(os.getuid())
-    shell = account.pw_shell or "/bin/sh"
+    try:
+        entry = pwd.getpwuid(os.getuid())
+    except KeyError:
+        raise ValueError(f"login_shell: this host knows no account with the number {os.getuid()}") from None
+    shell = entry.pw_shell or "/bin/sh"
     basics = {
-        "HOME": account.pw_dir,
-        "USER": account.pw_name,
-        "LOGNAME": account.pw_name,
+        "HOME": entry.pw_dir,
+        "USER": entry.pw_name,
+        "LOGNAME": entry.pw_name,
         "SHELL": shell,
         "PATH": os.defpath,
     }
     # A profile may print what it likes: the environment comes after a mark.
     told = await capture([shell, "-l", "-c", "printf '\\1\\1'; exec env -0"], LOGIN_PATIENCE, basics)
     _, mark, text = told.stdout.partition(b"\1\1")
-    entries = dict(entry.split(b"=", 1) for entry in text.split(b"\0") if b"=" in entry)
+    entries = dict(line.split(b"=", 1) for line in text.split(b"\0") if b"=" in line)
     if not mark or not entries or told.returncode:
         raise ValueError(f"login_shell: {shell} -l told no environment: {told.stderr[-200:]!r}")
     found = {os.fsdecode(name): os.fsdecode(value) for name, value in entries.items()}

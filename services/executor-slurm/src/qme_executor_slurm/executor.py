@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -16,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from qme.contracts.tasks import Outcome, Status
 from qme.executor import Check, Executor, Held, Result, Task
 from qme.observe.logging import get_logger
+from qme.settings.table import account
 from qme_executor_slurm import checks, exports, history
 from qme_executor_slurm.actions import SlurmActions
 from qme_executor_slurm.cancelling import Cancelling
@@ -98,7 +98,7 @@ class SlurmExecutor(SlurmActions, Executor[SlurmSettings]):
                 inherit(task, journal)
             resumed = journal.submitted is not None
             await task.update(
-                user=pwd.getpwuid(os.getuid()).pw_name,
+                user=account(),
                 timestamp=task.record.data.get("timestamp") or datetime.now(UTC).isoformat(),
                 cmd=task.spec.argv,
             )

@@ -7,8 +7,10 @@ again at any point where another one was killed, and two at once make the same.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import zip_longest
 
 from qme.bus.kv import Corrupt, Entry
 from qme.contracts import arrays as contract
@@ -23,23 +25,26 @@ from qme_submitter.changes import Changes
 
 log = get_logger(__name__)
 
-#: tasks that are made, or ended, in one go; the others' releases wait for that long
-BATCH = 64
+#: tasks of an array that are made, or ended, in one go, and how many such goes the others' releases wait for: with a
+#: thousand arrays all at once they would wait for minutes
+BATCH, BATCHES = 64, 8
 
 
 class Making:
-    """Works on the arrays that are known, a batch at a time."""
+    """Works on the arrays that are known, a few batches at a time."""
 
-    def __init__(self, changes: Changes, arrays: Arrays) -> None:
+    def __init__(self, changes: Changes, arrays: Arrays, limit: int = 0) -> None:
+        """`limit` is how many tasks one user may have waiting, 0: any number; for one who has, no more are made."""
         self._changes = changes
         self._buckets = changes.buckets
         self._arrays = arrays
+        self._limit = limit
         self._specs: dict[str, TaskSpec] = {}
 
     async def work(self) -> list[Entry[TaskRecord]]:
-        """Do the next batch for each array; gives the records made. Raises what the bus raises; may be repeated."""
+        """Do the next batches; gives the records made. Raises what the bus raises; may be repeated."""
         made: list[Entry[TaskRecord]] = []
-        for head in list(self._arrays.heads.values()):
+        for head in self._due()[:BATCHES]:
             try:
                 made += await self._work_on(head)
             except BusUnavailable:
@@ -67,12 +72,29 @@ class Making:
     @property
     def is_busy(self) -> bool:
         """There is something to do now."""
-        return any(
-            head.wants
-            or ((head.is_over or head.lacks) and not head.record.ended)
-            or (head.is_cancelled and head.states.first)
-            for head in self._arrays.heads.values()
-        )
+        return any(not head.is_forgotten for head in self._due())
+
+    def _due(self) -> list[Head]:
+        """Give the arrays with something to do: one of each user's in turn, first those of which least waits."""
+        heads = sorted(self._arrays.heads.values(), key=lambda head: head.states.counts[State.WAITS])
+        waiting: Counter[tuple[str, ...]] = Counter()
+        for head in heads:
+            waiting[_whose(head)] += head.states.counts[State.WAITS]
+        users: dict[tuple[str, ...], list[Head]] = {}
+        for head in heads:
+            whose = _whose(head)
+            if head.wants and not head.is_forgotten:
+                if self._limit and waiting[whose] >= self._limit:
+                    continue
+                waiting[whose] += BATCH
+            elif not (
+                head.is_forgotten
+                or ((head.is_over or head.lacks) and not head.record.ended)
+                or (head.is_cancelled and head.states.first)
+            ):
+                continue
+            users.setdefault(whose, []).append(head)
+        return [head for turn in zip_longest(*users.values()) for head in turn if head is not None]
 
     async def _make(self, head: Head) -> list[Entry[TaskRecord]]:
         spec = await self._spec(head)
@@ -167,6 +189,11 @@ class Making:
         head.progress = done.record.array or head.progress
         if done.record.ended:
             self._arrays.note(done.record, head.revision + 1)
+
+
+def _whose(head: Head) -> tuple[str, ...]:
+    # By place too: a pool's worker, which writes its records, could name anybody as their user.
+    return (head.key.executor, head.key.pool, head.record.user)
 
 
 _LOST = "what was submitted is gone"

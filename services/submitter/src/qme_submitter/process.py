@@ -92,7 +92,9 @@ class Submitter:
         )
         removal = Removal(self.buckets, settings.spool_keep)
         self.changes = Changes(self.buckets, self.registry, removal, self.ahead)
-        self.releasing = Releasing(self.changes, self.ahead, settings.lost_settle, metrics)
+        self.releasing = Releasing(
+            self.changes, self.ahead, settings.lost_settle, metrics, settings.queued_max
+        )
         self.acceptor.accepted = self.releasing.accepted
         self.ahead.others_wait = self.releasing.waits_at
         self.retention = Retention(removal, settings.records_keep)

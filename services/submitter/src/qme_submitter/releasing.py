@@ -65,15 +65,18 @@ _OUTCOMES = frozenset(Outcome)
 class Releasing:
     """The index of what waits, kept while this submitter leads, and what follows from it."""
 
-    def __init__(self, changes: Changes, ahead: Ahead, settle: float, metrics: SubmitterMetrics) -> None:
+    def __init__(
+        self, changes: Changes, ahead: Ahead, settle: float, metrics: SubmitterMetrics, queued_max: int = 0
+    ) -> None:
         self._changes = changes
+        self._queued_max = queued_max
         self._ahead = ahead
         self._buckets = changes.buckets
         self._metrics = metrics
         self._registry = changes.registry
         self._index = Index(settle)
         self._arrays = Arrays()
-        self._making = Making(changes, self._arrays)
+        self._making = Making(changes, self._arrays, queued_max)
         self._capacities: dict[Place, list[Capacity | None]] = {}
         #: tasks that stand back for others of their array, by its head
         self._throttled: dict[TaskKey, dict[str, None]] = {}
@@ -97,7 +100,7 @@ class Releasing:
         self._leads = False
         self._index = Index(self._index.settle)
         self._arrays = Arrays()
-        self._making = Making(self._changes, self._arrays)
+        self._making = Making(self._changes, self._arrays, self._queued_max)
         for known in (self._heard, self._homes, self._unsure, self._throttled):
             known.clear()
 

@@ -23,6 +23,8 @@ from qme.errors import InvalidRequest
 
 #: tasks of one array
 MAX_ELEMENTS = 1_000_000
+#: stretches of indices of one array: each task's index is found by going through them
+MAX_RANGES = 10_000
 #: bytes of lines once they are unpacked
 MAX_UNPACKED = 16 << 20
 #: characters of packed lines in one description
@@ -118,6 +120,10 @@ def checked(array: Array) -> Array:
     """Give an array that can be made. Raises InvalidRequest for one that can't."""
     if any(step < 1 or last < first for first, last, step in array.ranges) or not array.ranges:
         raise InvalidRequest("an array has at least one index, and steps from 1 on")
+    if len(array.ranges) > MAX_RANGES:
+        raise InvalidRequest(
+            f"the array has {len(array.ranges)} stretches of indices, the limit is {MAX_RANGES}"
+        )
     if array.count > MAX_ELEMENTS:
         raise InvalidRequest(f"the array has {array.count} tasks, the limit is {MAX_ELEMENTS}")
     if array.lines is not None and len(unpacked(array)) != array.count:
@@ -145,7 +151,7 @@ def variables(line: str) -> dict[str, str]:
     """Read one object of variables. Raises InvalidRequest."""
     try:
         said = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for brackets in brackets in brackets
         said = None
     if not isinstance(said, dict):
         raise InvalidRequest(f"not a JSON object of variables: {line[:60]!r}")

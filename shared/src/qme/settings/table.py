@@ -52,8 +52,8 @@ def computed(default: Callable[[], T], kind: Kind[T], summary: str) -> T:
     return field(default_factory=default, metadata={"kind": kind, "summary": summary})
 
 
-def _account() -> str:
-    # The account, not $LOGNAME or $USER: those are what anybody says they are.
+def account() -> str:
+    """Name the account that we run as; not $LOGNAME or $USER: those are what anybody says they are."""
     import pwd
 
     try:
@@ -77,7 +77,7 @@ class Settings:
         matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", "a host name"),
         "name of this machine",
     )
-    user: str = computed(_account, matching(r"\S(.{0,62}\S)?", "a user name"), "who asks; the account's name")
+    user: str = computed(account, matching(r"\S(.{0,62}\S)?", "a user name"), "who asks; the account's name")
     pool: str | None = optional(TEXT, "pool to submit to; unset: your own, else the one that admits you")
     local_dir: Path = option(_FOLLOWS, PATH, "embedded stack and spools of this host (HOME/local/HOST)")
     workdir: Path = option(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pwd
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from qme.observe import health
 from qme.observe.logging import configure
 from qme.observe.metrics import WorkerMetrics
 from qme.settings import Settings, load_executor_settings
+from qme.settings.table import account
 from qme.worker import spooled
 from qme.worker.connection import open_bus
 from qme.worker.context import Context
@@ -137,7 +136,7 @@ async def work(
         settings=settings,
         executor=executor,
         pool=place,
-        account=_account(),
+        account=account(),
         worker=spool.worker_id,
         bus=bus,
         spool=spool,
@@ -174,10 +173,3 @@ async def _until(orders: Orders, worker: Worker, drain: bool) -> None:
         for task in (running, *waits):
             task.cancel()
         await asyncio.gather(running, *waits, return_exceptions=True)
-
-
-def _account() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container may run as a number without a name
-        return f"uid{os.getuid()}"
