@@ -12,6 +12,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 from streamlit.web import bootstrap
 
+from qme_dashboard.ui import sending
+
 HERE = Path(__file__).parent
 ASSETS = HERE / "assets"
 
@@ -49,5 +51,6 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 def app(routes: Sequence[Route], lifespan: Lifespan) -> ASGIApp:
     """Give the pages, with further routes beside them."""
     bootstrap.load_config_options(OPTIONS)
+    sending.keep_all()
     made: ASGIApp = st.App(HERE / "main.py", routes=routes, lifespan=lifespan)
     return made
