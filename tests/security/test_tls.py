@@ -153,6 +153,11 @@ async def test_ends_are_told_before_they_come(secure: NatsServer, authority: Aut
         assert abs((at - in_two_days).total_seconds()) < 1800
     assert found == {f"key in {jwt}": expiry.End(f"key in {jwt}", datetime.fromtimestamp(1_900_000_000, UTC))}
     assert await expiry.ends(Settings(nats_url="tls://localhost:1", nats_ca=tmp_path / "none")) == []
+    by_hand = tmp_path / "by-hand.creds"
+    by_hand.write_text('{"ends": "2030-01-01"}')  # without a zone: it must not end whoever looks
+    assert [
+        end.within(60.0, datetime.now(UTC)) for end in await expiry.ends(Settings(nats_creds=by_hand))
+    ] == [False]
 
     with structlog.testing.capture_logs() as logs:
         watching = asyncio.create_task(expiry.watch(settings))

@@ -9,14 +9,15 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from qme.bus.kv import Bucket
+from qme.bus.port import Message
 from qme.contracts import subjects
 from qme.contracts.executors import Heartbeat
 from qme.contracts.messages import SubmitRequest, Target
 from qme.contracts.resources import Capacity, Resources
 from qme.contracts.subjects import TaskKey
-from qme.contracts.tasks import Outcome, TaskRecord, event_headers
+from qme.contracts.tasks import HEADER_WAITS, Outcome, TaskRecord, event_headers
 from qme.lifecycle import Claimed, Ended, Unfit, advance
-from qme_submitter.ahead import FRONT, LEAST, NOBODY, Ahead
+from qme_submitter.ahead import BARRED, FRONT, LEAST, NOBODY, Ahead
 from qme_submitter.process import Submitter
 
 from .conftest import ANN, NOW, Watched, World, eventually, running, submission
@@ -250,3 +251,37 @@ async def test_the_window_follows_how_fast_tasks_are_taken(world: World) -> None
     assert ahead.window(place) == 4 * SLOTS + 64
     seconds[0] = 60.0
     assert ahead.window(place) == WINDOW
+
+
+async def test_nobody_passes_those_of_whom_another_submitter_knows(world: World) -> None:
+    """Who does not lead has heard that somebody waits for a turn: for a moment it lets nobody in."""
+    await worker(world)
+    one = await world.submitter()
+    times = [100.0]
+    one.ahead._clock = lambda: times[0]
+    waits = await submit(await world.submitter(), 1, priority=5)
+    seen = await world.record(waits[0])
+    told = event_headers(seen, "s") | {HEADER_WAITS: "turn"}
+    one.ahead.hear(Message(subjects.change_subject(str(seen.key)), b"", told, 7))
+    key = TaskKey("shell", "default", submission().uuid)
+    assert one.ahead.room(("shell", "default")) > 0
+    assert not one.ahead.enter(key)
+    times[0] += BARRED + 0.1
+    assert one.ahead.enter(key)
+
+
+async def test_a_submission_that_comes_again_is_counted_once(world: World) -> None:
+    """While it lies in the queue, and not at all once a worker has taken it."""
+    await worker(world)
+    one = await world.submitter()
+    task = submission("true")
+    rooms = [one.ahead.room(("shell", "default"))]
+    for _ in range(2):
+        await one.acceptor.accept(task, "ann")
+        rooms.append(one.ahead.room(("shell", "default")))
+    other = await world.submitter()
+    await perform(world, task.uuid)
+    before = other.ahead.room(("shell", "default"))
+    await other.acceptor.accept(task, "ann")
+    assert rooms == [WINDOW, WINDOW - 1, WINDOW - 1]
+    assert other.ahead.room(("shell", "default")) == before

@@ -14,7 +14,7 @@ from qme.bus.memory import MemoryBus
 from qme.contracts.messages import Submission, SubmitRequest, Target
 from qme.contracts.tasks import HEADER_OUTCOME, On, Outcome, Parent, Status, TaskRecord, event_headers
 from qme.errors import InvalidRequest, NotFound
-from qme.lifecycle import Claimed, Ended, Vanished, violations
+from qme.lifecycle import Claimed, Ended, Standing, Vanished, violations
 from qme_submitter.process import Submitter
 from qme_submitter.releasing import _together
 
@@ -333,3 +333,15 @@ async def test_who_is_stopped_leaves_nothing_begun() -> None:
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
     assert begun == []
+
+
+async def test_what_was_heard_of_a_parent_ends_nobody_by_itself(world: World) -> None:
+    """It was rerun since: the leader is asked before a task that waits for it is ended."""
+    one = await world.submitter()
+    parent = submission()
+    child = after(parent)
+    await submit(one, parent, child)
+    await one.janitor.look()
+    one.releasing._index.stands(parent.uuid, 1 << 40, Standing(Outcome.FAILED))
+    await one.releasing.look()
+    assert await state(world, child) == "waits"

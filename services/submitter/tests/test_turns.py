@@ -99,9 +99,19 @@ def test_who_has_to_stand_back_holds_up_nobody() -> None:
     assert turns.places_held() == [SHELL]
     assert not turns.waits_at(SHELL)
     assert let_in(turns, 9) == []
-    turns.bring_back()
+    turns.bring_back(turns.held_at(SHELL))
     assert let_in(turns, 9) == [big]
     assert len(turns) == 0
+
+
+def test_another_turn_for_one_is_none_for_the_others() -> None:
+    """A hundred thousand may stand back: what concerns a few of them is done for these."""
+    one, other = task("ann"), task("ann")
+    turns = filled(one, other)
+    assert let_in(turns, 9, one, other) == []
+    turns.bring_back([one.key.uuid, task("bob").key.uuid])
+    assert let_in(turns, 9) == [one]
+    assert turns.held_at(SHELL) == [other.key.uuid]
 
 
 def test_who_leaves_while_it_stands_back() -> None:
@@ -110,7 +120,7 @@ def test_who_leaves_while_it_stands_back() -> None:
     turns = filled(big)
     let_in(turns, 1, big)
     turns.discard(big.key.uuid)
-    turns.bring_back()
+    turns.bring_back([big.key.uuid])
     assert let_in(turns, 9) == []
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from qme.contracts.arrays import parse
 from qme.contracts.subjects import TaskKey
 from qme.contracts.tasks import (
     CancelRequest,
@@ -27,6 +28,7 @@ from qme.lifecycle import (
     Enqueue,
     Event,
     Finish,
+    Gathered,
     Nudge,
     Progressed,
     Released,
@@ -430,3 +432,25 @@ def test_unknown_keys_survive_every_event() -> None:
     done = apply(newer, *RUNNING, CancelAsked("ann", at(2)), ended(), Rerun("ann", at(7)))
     assert '"colour":{"of":"paint"}' in done.model_dump_json()
     assert '"schema":2' in done.model_dump_json()
+
+
+def test_a_retry_is_not_released_before_its_time() -> None:
+    """Also by a submitter whose clock was set back since it judged: nothing changes, and it may ask again."""
+    spec = TaskSpec(uuid=KEY.uuid, user="ann", argv=("true",), retry=RetryPolicy(limit=1, delay=10.0))
+    record = advance(new_record(spec, KEY, T0), Released(T0)).record
+    for event in (Claimed("w", "n", 1, at(1)), Ended(1, Outcome.FAILED, at(2))):
+        record = advance(record, event).record
+    assert record.not_before == at(12)
+    assert advance(record, Released(at(11), 2)).unchanged
+    assert advance(record, Released(at(12), 2)).record.due
+
+
+def test_an_array_is_never_said_to_be_less_made_than_it_was() -> None:
+    """By a leader that stood still: or its tasks would be made once more from there."""
+    spec = TaskSpec(uuid=KEY.uuid, user="ann", argv=("true",), array=parse("1-200"))
+    record = new_record(spec, KEY, T0)
+    assert record.array is not None
+    ahead = advance(record, Gathered(None, at(1), record.array.model_copy(update={"made": 128}))).record
+    behind = advance(ahead, Gathered(None, at(2), record.array.model_copy(update={"made": 64}))).record
+    assert behind.array is not None
+    assert behind.array.made == 128

@@ -52,7 +52,7 @@ async def test_a_paused_worker_takes_nothing_and_what_runs_goes_on(lab: Lab) -> 
         waiting = await lab.submit("true")
         (lab.home / "go").touch()
         assert (await lab.ended(running)).outcome is Outcome.SUCCESS
-        assert (await lab.entry(waiting)).value.claim is None
+        assert (await lab.entry(waiting)).value.due
         await _resume(lab)
         assert (await lab.ended(waiting)).outcome is Outcome.SUCCESS
 
@@ -94,3 +94,17 @@ async def test_a_drained_worker_says_so_once_nothing_runs(lab: Lab) -> None:
         (lab.home / "go").touch()
         await lab.ended(running)
         await _sign(lab, drained=True)
+
+
+async def test_what_had_been_asked_for_goes_back(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that comes after the pause, as one that was on its way: it is not claimed, and not lost."""
+    monkeypatch.setattr("qme.worker.context.Context.credit", lambda self: max(0, 4 - len(self.held)))
+    monkeypatch.setattr("qme.worker.claim.AGAIN", 0.2)
+    async with lab.worker():
+        await _say(lab)
+        await _sign(lab, drained=False)
+        waiting = await lab.submit("true")
+        await asyncio.sleep(1.0)
+        assert (await lab.entry(waiting)).value.due
+        await _resume(lab)
+        assert (await lab.ended(waiting)).outcome is Outcome.SUCCESS

@@ -181,8 +181,9 @@ class Acceptor:
         try:
             revision = await self.buckets.records.create(str(key), record, headers=headers)
         except Conflict:
-            self.ahead.leave(key)  # it is known already whether it counts
             entry = await self.buckets.records.look(str(key), leader=True)
+            if not (isinstance(entry, Entry) and entry.value.due):
+                self.ahead.leave(key)
             if entry is None:
                 raise
             if isinstance(entry, Removed):

@@ -328,8 +328,9 @@ class Releasing:
     def _look_at_workers(self) -> None:
         """Give those another turn that no worker could run, once there are other workers."""
         seen = {place: self._registry.capacities(*place) for place in self._index.ready.places_held()}
-        if seen != self._capacities:
-            self._index.ready.bring_back()
+        for place, capacities in seen.items():
+            if capacities != self._capacities.get(place):
+                self._index.ready.bring_back(self._index.ready.held_at(place))
         self._capacities = seen
 
     async def _say_unfit(self, task: Waiting, why: str) -> None:

@@ -65,6 +65,10 @@ class Turns:
         """Give the places at which somebody had to stand back."""
         return [place for place, tasks in self._back.items() if tasks]
 
+    def held_at(self, place: Place) -> list[str]:
+        """Give the tasks that had to stand back at a place."""
+        return list(self._back.get(place, ()))
+
     def add(self, task: Waiting) -> None:
         """Put a task at the end of its user's line."""
         uuid, place = task.key.uuid, (task.key.executor, task.key.pool)
@@ -97,10 +101,8 @@ class Turns:
                 taken.append(task)
         return taken
 
-    def bring_back(self, uuids: Iterable[str] | None = None) -> None:
-        """Give those another turn that had to stand back; None: all of them."""
-        if uuids is None:
-            uuids = [uuid for tasks in self._back.values() for uuid in tasks]
+    def bring_back(self, uuids: Iterable[str]) -> None:
+        """Give those of them another turn that had to stand back."""
         for uuid in uuids:
             task = self._tasks.get(uuid)
             if task is not None and self._is_back(task):

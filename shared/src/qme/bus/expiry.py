@@ -110,7 +110,7 @@ def credentials_end(text: str) -> datetime | None:
     """Give the end that a credentials file tells: ours in JSON, or a JWT's."""
     with suppress(ValueError, TypeError, KeyError):
         if text.lstrip().startswith("{"):
-            return datetime.fromisoformat(json.loads(text)["ends"])
+            return datetime.fromisoformat(json.loads(text)["ends"]).astimezone(UTC)
         if found := _JWT.search(text):
             body = found[1].split(".")[1]
             claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
