@@ -56,6 +56,48 @@ def test_a_tile_leads_to_its_tasks(page: Page, dashboard: Dashboard, queue: Queu
     expect(cell(page, "success")).to_have_count(0)
 
 
+def test_back_leads_to_the_filtered_table(page: Page, reading: Dashboard, queue: Queue) -> None:
+    """From a task both the browser's Back and the page's link lead to the tasks that it was found among."""
+    tasks = [queue.submit(f"echo comes-back {number}") for number in range(2)]
+    for task in tasks:
+        task.wait()
+    page.goto(f"{reading.url}/tasks")
+    page.get_by_role("searchbox", name="Search").fill("comes-back")
+    filtered = re.compile(r"/tasks\?q=comes-back$")
+    for way in (page.go_back, page.get_by_role("link", name="Back to these tasks").click):
+        expect(page.get_by_text("1 to 2 of 2 tasks")).to_be_visible()
+        expect(page).to_have_url(filtered)
+        click(page, 0, _ID)
+        expect(page).to_have_url(re.compile(r"/shell\?task="))
+        expect(page.locator(".st-key-log pre").first).to_contain_text("comes-back")
+        way()
+    expect(page.get_by_text("1 to 2 of 2 tasks")).to_be_visible()
+    expect(page).to_have_url(filtered)
+
+
+def test_a_page_stays_whole_while_somebody_searches(page: Page, reading: Dashboard, queue: Queue) -> None:
+    """Letters, states and pages change while tasks arrive and the page looks by itself: it is there, each part once."""
+    for number in range(26):
+        queue.submit(f"echo stays-whole {number}")
+    page.goto(f"{reading.url}/tasks")
+    search, states = page.get_by_role("searchbox", name="Search"), page.locator(".st-key-state input")
+    for number in range(2):
+        search.press_sequentially("stays-whole", delay=30)
+        queue.submit(f"echo stays-whole later {number}")
+        page.get_by_test_id("stPagination").get_by_role("button", name="2").click()
+        states.fill("success")
+        states.press("Enter")
+        states.press("Escape")
+        expect(page).to_have_url(re.compile(r"state=success"))
+        states.press("Backspace")
+        states.press("Escape")
+        expect(page).not_to_have_url(re.compile(r"state="))
+        search.fill("")
+        expect(page).not_to_have_url(re.compile(r"q="))
+    expect(page.get_by_test_id("stHeading")).to_have_text("Tasks")
+    expect(page.get_by_text(re.compile(r"\d+ to \d+ of \d+ tasks"))).to_have_count(1)
+
+
 def test_the_ticked_task_is_rerun_while_others_arrive(page: Page, dashboard: Dashboard, queue: Queue) -> None:
     """A row is ticked, new tasks take its place: the one that was ticked gets another attempt, and no other."""
     labelled = Options(labels={"kind": "moving"})

@@ -87,6 +87,14 @@ def test_before_anything_is_known_it_says_so(hub: Hub) -> None:
     assert not at.metric
 
 
+def test_a_long_reading_says_how_far_it_is(hub: Hub) -> None:
+    """Of many tasks it shows how many have been read."""
+    hub.read, hub.expected = 12_500, 100_000
+    at = app().run()
+    assert not at.exception
+    assert "12,500 of 100,000" in at.info[0].value
+
+
 def test_an_empty_bus_says_what_to_do(hub: Hub) -> None:
     """Without tasks and workers there is a command for each."""
     fill(hub)

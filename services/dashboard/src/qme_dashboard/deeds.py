@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from qme.client import AsyncClient, Options
 from qme.contracts import subjects
+from qme.contracts.executors import ActionInfo
 from qme.contracts.messages import Result, Target
 from qme.errors import InvalidRequest, NotPermitted, from_wire
 
@@ -24,6 +25,8 @@ NO_ASKING = (
     "only a worker can answer this, and this dashboard's login (role dashboard) may not ask workers: it could not say"
     " for whom; use `qme exec`"
 )
+#: behind a proxy people have their own rights, and an executor would see the dashboard's
+NOT_THEIRS = "it would be asked for as the dashboard's own account, not as you; use `qme exec`"
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,21 @@ async def act(client: AsyncClient, person: Person, uuid: str, name: str, args: M
     offered = {info.name: info for info in await client.actions().of(record)}
     if name not in offered:
         raise InvalidRequest(f"{record.executor} has no action {name!r}; it has {', '.join(offered)}")
-    if offered[name].remote and client.user.startswith(subjects.DASHBOARD):
-        raise NotPermitted(NO_ASKING)
-    if not offered[name].changes and name != "cancel":
-        return await client.actions().run(record, name, args)
-    _check(person)
-    if person.named:
-        raise NotPermitted(f"{name} would be asked for as the dashboard's own account; use `qme exec`")
+    why = barred(person, client.user, offered[name])
+    if why is not None:
+        raise NotPermitted(why)
     return await client.actions().run(record, name, args)
+
+
+def barred(person: Person, login: str, action: ActionInfo) -> str | None:
+    """Say why a person can't run an action through a dashboard with this login; None: they can try."""
+    if action.remote and login.startswith(subjects.DASHBOARD):
+        return NO_ASKING
+    if not action.changes and action.name != "cancel":
+        return None
+    if not person.may_act:
+        return READ_ONLY
+    return NOT_THEIRS if person.named else None
 
 
 async def submit(client: AsyncClient, person: Person, command: str, like: Mapping[str, Any]) -> str:

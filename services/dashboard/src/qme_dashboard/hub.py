@@ -16,6 +16,7 @@ from qme.client import AsyncClient
 from qme.client.connect import connect
 from qme.client.executors import Known
 from qme.client.mirroring import Mirroring
+from qme.contracts import subjects
 from qme.errors import BusUnavailable, QmeError
 from qme.local.layout import Layout
 from qme.local.stack import alive
@@ -29,6 +30,7 @@ Ask = Callable[[AsyncClient], Coroutine[Any, Any, T]]
 
 log = get_logger(__name__)
 
+_RECORDS = subjects.bucket_stream(subjects.BUCKET_TASKS)
 #: seconds between two looks at who is there to run tasks
 EXECUTORS_EVERY = 3.0
 #: seconds between two looks for a local stack that does not answer any more
@@ -49,6 +51,7 @@ class Hub:
         self.store = Store()
         self.tails = Tails()
         self.executors: Sequence[Known] = ()  #: as last seen
+        self.read, self.expected = 0, 0  #: records read since the beginning, and how many there were then
         self.user = settings.user  #: whom the bus knows us as
         self.seen = 0.0  #: when the executors were last seen, in seconds since the epoch; 0: never
         self._client: AsyncClient | None = None
@@ -148,7 +151,10 @@ class Hub:
 
     async def _mirror(self, client: AsyncClient) -> None:
         async for batch in Mirroring(client.bus, silence=SILENCE).batches():
+            if batch.fresh:
+                self.read, self.expected = 0, (await client.bus.state(_RECORDS)).messages
             self.store.apply(batch)
+            self.read += len(batch.items)
             await asyncio.sleep(0)  # a long reading must not keep others waiting
 
     async def _leave_what_has_moved(self, client: AsyncClient) -> None:

@@ -13,7 +13,7 @@ import streamlit as st
 
 from qme.contracts import elements
 from qme.contracts.elements import Element
-from qme.contracts.executors import Definition
+from qme.contracts.executors import ActionInfo, Definition
 from qme.contracts.output import STDERR, STDOUT
 from qme.contracts.tasks import TaskRecord
 from qme.errors import QmeError
@@ -60,12 +60,12 @@ def draw(record: TaskRecord, definition: Definition | None) -> None:
             return
         st.badge(plain(chosen.outcome or chosen.state or "unknown"), color=parts.colour_of(chosen.outcome))
         if "cancel_elements" in offered and not record.ended and not chosen.outcome:
-            off = not parts.person().may_act or not parts.may_ask()
+            off = parts.barred(offered["cancel_elements"]) is not None
             if st.button(
                 f"Cancel element {chosen.name}", key=f"{key}-cancel", disabled=off, icon=":material/cancel:"
             ):
                 dialogs.act(record, offered["cancel_elements"], f"elements={chosen.name}")
-    _output(record, chosen, key)
+    _output(record, chosen, key, offered["outputs"])
 
 
 def _telling(found: list[Element], numbered: list[str]) -> str:
@@ -111,9 +111,10 @@ def _table(shown: list[Element], key: str) -> None:
     )
 
 
-def _output(record: TaskRecord, one: Element, key: str) -> None:
-    if not parts.may_ask():
-        st.caption(plain(deeds.NO_ASKING))
+def _output(record: TaskRecord, one: Element, key: str, asked_for: ActionInfo) -> None:
+    why = parts.barred(asked_for)
+    if why is not None:
+        st.caption(plain(why))
         return
     kept = f"{key}-output"
     name, asked, answer = st.session_state.get(kept, (None, 0.0, None))

@@ -10,8 +10,9 @@ import streamlit as st
 
 import qme
 from qme.contracts import subjects
+from qme.contracts.executors import ActionInfo
 from qme.errors import InvalidRequest
-from qme_dashboard import process
+from qme_dashboard import deeds, process
 from qme_dashboard.deeds import READ_ONLY, Done, Person
 from qme_dashboard.figures import STACK
 from qme_dashboard.guard import PERSON
@@ -94,11 +95,19 @@ def banner() -> None:
     def look() -> None:
         trouble = hub().trouble
         if not hub().store.loaded:
-            st.info(f"Reading the tasks… {plain(trouble or '')}", icon=":material/hourglass_top:")
+            _reading(trouble)
         elif trouble:
             st.warning(f"This may be old: {plain(trouble)}", icon=":material/cloud_off:")
 
     look()
+
+
+def _reading(trouble: str | None) -> None:
+    read, expected = hub().read, hub().expected
+    so_far = f"{min(read, expected):,} of {expected:,} " if expected else ""
+    st.info(f"Reading the tasks… {so_far}{plain(trouble or '')}".strip(), icon=":material/hourglass_top:")
+    if so_far:
+        st.progress(min(read / expected, 1.0))
 
 
 def about() -> None:
@@ -154,14 +163,29 @@ def colour_of(word: object) -> Any:
     return COLOURS.get(str(word), "red")
 
 
-def may_ask() -> bool:
-    """Tell whether this dashboard's login may ask workers anything."""
-    return not hub().user.startswith(subjects.DASHBOARD)
+def barred(action: ActionInfo) -> str | None:
+    """Say why whoever looks can't run an action here; None: they can try."""
+    return deeds.barred(person(), hub().user, action)
 
 
 def read_only_note() -> None:
     """Say why nothing can be changed here."""
     st.caption(plain(READ_ONLY.capitalize()) + ".")
+
+
+def remember_filters() -> None:
+    """Keep what the address of the page of tasks says, for the way back to it."""
+    st.session_state["filters"] = {name: st.query_params.get_all(name) for name in st.query_params}
+
+
+def back_link() -> None:
+    """Draw a link to the tasks that somebody came from, filters and all."""
+    filters = st.session_state.get("filters")
+    if filters is not None:
+        pages = st.session_state["pages"]
+        st.page_link(
+            pages["tasks"], label="Back to these tasks", icon=":material/arrow_back:", query_params=filters
+        )
 
 
 def open_task(executor: str, uid: str) -> None:

@@ -68,6 +68,7 @@ def _definition(record: TaskRecord) -> Definition | None:
 
 def _head(record: TaskRecord) -> None:
     group = group_of(record)
+    parts.back_link()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(f"{plain(record.executor)} {short(record.uid)}", anchor=False, width="content")
         st.badge(record.outcome or record.status, color=parts.COLOURS[group])
@@ -101,17 +102,24 @@ def _buttons(record: TaskRecord) -> None:
                 dialogs.confirm("clear", target, [row])
         elif st.button("Cancel", icon=":material/cancel:", key="cancel", disabled=off):
             dialogs.confirm("cancel", target, [row])
-        unasked = False
-        for info in _offered(record):
-            unasked = unasked or (info.remote and not parts.may_ask())
-            barred = (info.changes and off) or (info.remote and not parts.may_ask())
-            label = plain(dialogs.titled(info.name))
-            if st.button(label, key=f"act-{info.name}", help=plain(info.help), disabled=barred):
-                dialogs.act(record, info)
+        reasons = _actions(record)
     if off:
         parts.read_only_note()
-    if unasked:
-        st.caption(plain(f"Some actions are off: {deeds.NO_ASKING}."))
+        reasons.pop(deeds.READ_ONLY, None)
+    for why, labels in reasons.items():
+        st.caption(plain(f"Off here: {', '.join(labels)}: {why}."))
+
+
+def _actions(record: TaskRecord) -> dict[str, list[str]]:
+    """Draw a button for each, and give why some are off."""
+    reasons: dict[str, list[str]] = {}
+    for info in _offered(record):
+        label, why = dialogs.titled(info.name), parts.barred(info)
+        if why is not None:
+            reasons.setdefault(why, []).append(label)
+        if st.button(plain(label), key=f"act-{info.name}", help=plain(info.help), disabled=why is not None):
+            dialogs.act(record, info)
+    return reasons
 
 
 def _offered(record: TaskRecord) -> list[ActionInfo]:

@@ -32,12 +32,16 @@ _KEPT: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 
 def page() -> None:
     """Draw the page."""
+    if "task" in st.query_params:
+        # On the way to a task Streamlit leaves this address behind, which a browser's Back leads to.
+        st.switch_page(st.session_state["pages"]["tasks"], query_params=st.session_state.get("filters") or {})
     st.title("Tasks", anchor=False)
     wanted, order = _filters(), _order()
 
     @st.fragment(run_every=parts.every())
     def listed() -> None:
         parts.notice_executors()
+        parts.remember_filters()
         if parts.hub().store.loaded:
             _listed(wanted, order)
 
