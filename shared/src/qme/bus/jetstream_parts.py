@@ -91,9 +91,12 @@ class Refusals:
         if found is None:
             return False
         verb = "publish to" if found[1] == "publish" else "follow"
-        refusal = NotPermitted(f"{self._user} has no right to {verb} {found[2]}")
-        _log.warning("%s", refusal.message)
-        for problem in list(self._watchers.get((found[1], found[2]), ())):
+        whose = " (an operator's)" if found[2].startswith("qme.admin.") else ""
+        refusal = NotPermitted(f"{self._user} has no right to {verb} {found[2]}{whose}")
+        watchers = list(self._watchers.get((found[1], found[2]), ()))
+        # Whoever watches tells it; else nobody would.
+        _log.log(logging.DEBUG if watchers else logging.WARNING, "%s", refusal.message)
+        for problem in watchers:
             problem(refusal)
         return True
 

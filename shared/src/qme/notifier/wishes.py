@@ -47,13 +47,18 @@ def sentence(record: TaskRecord) -> str:
     """Say it in a line."""
     word = "succeeded" if record.outcome is Outcome.SUCCESS else f"ended as {record.outcome}"
     why = f": {record.reason}" if record.reason else ""
-    return f"{record.message or record.command[:200]} {word}{why} ({record.uid})"
+    text = f"{record.message or record.command[:200]} {word}{why} ({record.uid})"
+    return " ".join(line.strip() for line in text.splitlines())
 
 
 def variables(told: dict[str, Any]) -> dict[str, str]:
     """Give the same as environment variables for a command, as far as they are single words or lines."""
     plain = ("task", "outcome", "command", "message", "reason", "returncode", "text")
-    return {f"QME_{name.upper()}": "" if told[name] is None else str(told[name]) for name in plain}
+    words = {name: "" if told[name] is None else str(told[name]) for name in plain}
+    # No variable can hold a NUL, and what wrote a reason may have been anything.
+    return {
+        f"QME_{name.upper()}": word.replace("\0", "\N{REPLACEMENT CHARACTER}") for name, word in words.items()
+    }
 
 
 def _iso(moment: Any) -> str | None:
