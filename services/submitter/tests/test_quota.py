@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from qme.bus.port import Message
 from qme.contracts.messages import SubmitRequest
 from qme.errors import TooManyTasks
 from qme.lifecycle import CancelAsked, Claimed
@@ -94,3 +95,11 @@ async def test_what_could_not_be_stored_does_not_count(world: World) -> None:
     for _ in range(3):
         await one.acceptor.accept(submission(), "ann")
     await _refused(one)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"7", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"user":' + b"9" * 5000 + b"}"]
+)
+def test_what_can_not_be_read_counts_for_nobody(data: bytes) -> None:
+    """A worker wrote it: the count goes on to those of all others."""
+    assert quota._who_waits(Message("$KV.qme_tasks.shell.u-eve.x", data)) is None

@@ -145,6 +145,6 @@ def _who_waits(message: Message) -> str | None:
         record = json.loads(message.data)
         if record.get("claim") is None and record.get("outcome") is None:
             return str(record["user"])
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, RecursionError):
         log.debug("quota.unreadable", key=message.subject)
     return None
