@@ -230,7 +230,7 @@ metrics: setup ## print the tables of metrics that docs/deploy/metrics.md shows
 	@$(BIN)/python -m tests.metrics.table
 
 .PHONY: soak
-soak: setup ## hours, for no single change: NATS nodes, chaos, 10,000 tasks, minutes of standstill, Slurm under kills
+soak: setup ## hours, for no single change: NATS nodes, chaos, 10,000 tasks, minutes of standstill, Slurm under kills, pages sent late
 	@QME_TEST_ALL=1 scripts/group soak-cluster $(PYTEST) tests/cluster tests/integration/test_bus_away.py
 	@scripts/group --once soak-chaos $(MAKE) chaos NODES=3 TASKS=1000 MINUTES=3
 	@QME_TEST_ALL=1 scripts/group soak-graph $(PYTEST) tests/chaos/test_graphs.py
@@ -238,6 +238,8 @@ soak: setup ## hours, for no single change: NATS nodes, chaos, 10,000 tasks, min
 	@QME_TEST_PAUSE=150 scripts/group soak-paused $(PYTEST) tests/integration/test_paused.py
 	@$(NEED_SLURM)
 	@QME_TEST_JOBS=200 QME_TEST_ALL=1 scripts/group soak-slurm $(PYTEST) -s tests/slurm -k 'many_kills or test_fates or test_limits'
+	@scripts/need chromium chromium
+	@QME_TEST_ALL=1 scripts/group soak-page $(PYTEST) tests/dashboard/test_starved.py
 
 .PHONY: test-dashboard
 test-dashboard: setup ## the dashboard on a real bus, with a real Slurm, in a real browser
