@@ -12,11 +12,22 @@ import pytest
 
 from qme.bus.memory import MemoryBus
 from qme.contracts.messages import Submission, SubmitRequest, Target
-from qme.contracts.tasks import HEADER_OUTCOME, On, Outcome, Parent, Status, TaskRecord, event_headers
+from qme.contracts.subjects import TaskKey
+from qme.contracts.tasks import (
+    HEADER_OUTCOME,
+    On,
+    Outcome,
+    Parent,
+    Status,
+    TaskRecord,
+    TaskSpec,
+    event_headers,
+)
 from qme.errors import InvalidRequest, NotFound
-from qme.lifecycle import Claimed, Ended, Standing, Vanished, violations
+from qme.lifecycle import Claimed, Ended, Never, Standing, Vanished, Waits, edge, new_record, violations
 from qme_submitter.process import Submitter
 from qme_submitter.releasing import _together
+from qme_submitter.waiting import Index
 
 from .conftest import ANN, NOW, World, eventually, running, submission
 
@@ -345,3 +356,35 @@ async def test_what_was_heard_of_a_parent_ends_nobody_by_itself(world: World) ->
     one.releasing._index.stands(parent.uuid, 1 << 40, Standing(Outcome.FAILED))
     await one.releasing.look()
     assert await state(world, child) == "waits"
+
+
+def test_of_many_parents_those_are_judged_of_whom_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each end costs one look, not one at each of the others; and one that is rerun is waited for again."""
+    looks: list[str] = []
+
+    def counted(parent: Parent, *told: Any) -> Any:
+        looks.append(parent.uuid)
+        return edge(parent, *told)
+
+    monkeypatch.setattr("qme_submitter.waiting.edge", counted)
+    index = Index(settle=10.0)
+    parents = [submission().uuid for _ in range(100)]
+    child = new_record(TaskSpec(uuid=submission().uuid, user="ann", argv=("x",)), KEY, NOW)
+    index.add(child, 1, [Parent(uuid=uuid) for uuid in parents])
+    assert isinstance(index.judge(child.uuid, NOW), Waits)
+    for number, uuid in enumerate(parents):
+        assert not len(index.ready)
+        index.stands(uuid, 2 + number, Standing(Outcome.SUCCESS))
+        index.judge(child.uuid, NOW)
+    assert len(looks) == 100
+    assert len(index.ready) == 1
+    index.stands(parents[7], 1000, Standing())
+    assert isinstance(index.judge(child.uuid, NOW), Waits)
+    index.stands(parents[7], 1001, Standing(Outcome.LOST, True, NOW))
+    assert index.judge(child.uuid, NOW) == Waits(NOW + timedelta(seconds=10))
+    later = NOW + timedelta(seconds=11)
+    index.wake(later)
+    assert isinstance(index.judge(child.uuid, later), Never)
+
+
+KEY = TaskKey("shell", "default", "0199aaaa-0000-7000-8000-000000000001")

@@ -75,6 +75,8 @@ class Index:
     #: revision at which a task stopped waiting, so that older news does not put it back
     _left: dict[str, int] = field(default_factory=dict)
     _timers: list[tuple[datetime, str]] = field(default_factory=list)
+    #: of those judged before: parents of whom something was told since. Of thousands not all are looked at each time
+    _news: dict[str, set[str]] = field(default_factory=dict)
 
     # -- what becomes known ------------------------------------------------------------------------------------------
     def add(self, record: TaskRecord, revision: int, parents: Iterable[Parent]) -> None:
@@ -121,6 +123,8 @@ class Index:
         for child in children:
             # Met before, it need not be now: the parent may have been rerun.
             self.tasks[child].open.add(uuid)
+            if child in self._news:
+                self._news[child].add(uuid)
             self.ready.discard(child)
             self.suspects[child] = None
 
@@ -139,7 +143,8 @@ class Index:
         not_before = task.not_before
         until = not_before if not_before is not None and now < not_before else None
         waits = until is not None
-        for parent in list(task.open):
+        news = self._news.pop(uuid, None)
+        for parent in list(task.open if news is None else news & task.open):
             known = self._standings.get(parent)
             verdict: Verdict = Waits()
             if known is not None:
@@ -149,13 +154,14 @@ class Index:
             if isinstance(verdict, Met):
                 task.open.discard(parent)
                 continue
-            waits = True
             if verdict.until is not None:
                 until = min(until or verdict.until, verdict.until)
         self.suspects.pop(uuid, None)
+        if task.open:
+            self._news[uuid] = set()
         if until is not None:
             heapq.heappush(self._timers, (until, uuid))
-        if waits:
+        if waits or task.open:
             return Waits(until)
         self.ready.add(task)
         return Met()
@@ -164,6 +170,7 @@ class Index:
         """Make suspects of those whose time has come; give the next time."""
         while self._timers and self._timers[0][0] <= now:
             _, uuid = heapq.heappop(self._timers)
+            self._news.pop(uuid, None)
             if uuid in self.tasks:
                 self.suspects[uuid] = None
         return self._timers[0][0] if self._timers else None
@@ -171,6 +178,7 @@ class Index:
     def _unlink(self, uuid: str) -> None:
         task = self.tasks.pop(uuid, None)
         self.suspects.pop(uuid, None)
+        self._news.pop(uuid, None)
         self.ready.discard(uuid)
         for parent in task.parents if task else ():
             children = self._children[parent]
