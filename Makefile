@@ -166,9 +166,9 @@ test-unit: setup ## pure logic and single parts, no server
 	@scripts/group unit $(PYTEST) $(UNIT)
 
 .PHONY: test-py313
-test-py313: ## the unit tests once more on Python 3.13, where there is one
+test-py313: ## the library's unit tests once more on Python 3.13, where there is one; with ALL=1 the services', too
 	@if scripts/venv --find 3.13 >/dev/null; then $(MAKE) .venv-3.13/.ready && \
-	scripts/group unit-3.13 .venv-3.13/bin/python -m pytest $(UNIT); \
+	scripts/group unit-3.13 .venv-3.13/bin/python -m pytest $(if $(ALL),$(UNIT),tests/unit --ignore=tests/unit/dashboard); \
 	else echo "unit-3.13: skipped, there is no working Python 3.13 here"; fi
 
 .PHONY: test-contract
@@ -238,6 +238,8 @@ soak: setup ## hours, for no single change: NATS nodes, chaos, 10,000 tasks, min
 	@QME_TEST_PAUSE=150 scripts/group soak-paused $(PYTEST) tests/integration/test_paused.py
 	@$(NEED_SLURM)
 	@QME_TEST_JOBS=200 QME_TEST_ALL=1 scripts/group soak-slurm $(PYTEST) -s tests/slurm -k 'many_kills or test_fates or test_limits'
+	@QME_TEST_ALL=1 scripts/group soak-versions $(PYTEST) tests/deploy/test_versions.py
+	@$(MAKE) test-py313 ALL=1
 	@scripts/need chromium chromium
 	@QME_TEST_ALL=1 scripts/group soak-page $(PYTEST) tests/dashboard/test_starved.py
 
