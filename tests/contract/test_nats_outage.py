@@ -129,6 +129,28 @@ async def test_a_lost_answer_does_not_make_an_append_conflict_with_itself(bus: J
     assert await bus.append("kv.x", b"3", expect=Expect(1)) == Ack(2)
 
 
+async def test_a_message_that_is_about_to_be_stored_is_waited_for(bus: JetStreamBus):
+    """Three nodes refuse the repetition of what they have not agreed on yet; whoever repeats it waits."""
+    real = bus._link.ask
+    said: list[str] = []
+
+    async def slow(subject: str, *arguments: Any, **named: Any) -> Any:
+        answer = await real(subject, *arguments, **named)
+        if subject == "log.x" and not said:
+            said.append("nothing")
+            raise Unanswered
+        if subject == "log.x" and len(said) < 3:
+            said.append("under way")
+            error = {"code": 409, "err_code": 10158, "description": "duplicate message id is in process"}
+            answer.data = json.dumps({"error": error, "stream": "LOG"}).encode()
+        return answer
+
+    bus._link.ask = slow  # type: ignore[method-assign]
+    assert await bus.append("log.x", b"1", message_id="one") == Ack(1)
+    assert said == ["nothing", "under way", "under way"]
+    assert [message.data async for message in bus.read("LOG")] == [b"1"]
+
+
 async def test_reading_goes_on_where_it_was_when_the_server_is_killed(server: NatsServer, bus: JetStreamBus):
     """Pages before and after the restart join without gap or repeat."""
     for _ in range(3):

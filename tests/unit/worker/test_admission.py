@@ -165,12 +165,16 @@ async def test_what_was_taken_up_again_counts(lab: Lab, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script = f"echo $CUDA_VISIBLE_DEVICES; until [ -e {gate} ]; do sleep 0.05; done"
     async with lab.worker(shell(gpus="0,1")):
-        brief = await lab.submit_marked("sleep 1", resources=Resources(gpus=1))
+        first = tmp_path / "first"
+        brief = await lab.submit_marked(
+            f"until [ -e {first} ]; do sleep 0.05; done", resources=Resources(gpus=1)
+        )
         await lab.running(brief)
         old = await lab.submit_marked(script, resources=Resources(cpus=3, gpus=1))
         claimed = await lab.running(old)
         assert claimed.claim is not None
         assert claimed.claim.gpus == ("1",)
+        first.touch()
         await lab.ended(brief)
     async with lab.worker(shell(gpus="0,1")):
         fits = await lab.submit_marked(script, resources=Resources(cpus=1, gpus=1))

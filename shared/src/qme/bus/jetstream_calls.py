@@ -28,6 +28,8 @@ _PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 #: error codes of the server (its errors.json)
 WRONG_LAST = 10071
 WRITE_UNDER_WAY = 10164
+#: a message of this id is being stored by the nodes, and it is not certain yet that it will be
+ID_UNDER_WAY = 10158
 STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
 STREAM_EXISTS = 10058
@@ -45,8 +47,10 @@ class ApiError(QmeError):
     def __init__(self, error: dict[str, Any], stream: str | None = None) -> None:
         self.stream = stream
         self.number = int(error.get("err_code", 0))
-        #: the server can't say yet: it starts, or elects a leader
-        self.passing = int(error.get("code", 0)) in (408, 503) and self.number not in _LIMITS
+        #: the server can't say yet: it starts, elects a leader, or is about to store the same message
+        self.passing = self.number == ID_UNDER_WAY or (
+            int(error.get("code", 0)) in (408, 503) and self.number not in _LIMITS
+        )
         super().__init__(f"the bus says: {error.get('description', 'no reason')} ({self.number})")
 
     def as_qme(self) -> QmeError:
