@@ -36,6 +36,8 @@ TOGETHER = 8
 #: tries of one piece of news, and seconds before the second one, doubling up to the longest
 TRIES, FIRST_PAUSE, LONGEST_PAUSE = 12, 2.0, 900.0
 
+#: ends that are remembered, so as not to be told twice
+REMEMBERED = 10_000
 #: seconds between two notes of the place while there is no news
 SAVING = 5.0
 
@@ -83,6 +85,8 @@ class Notifier:
         #: revision up to which everything was looked at, and what is on its way from before it
         self._seen = 0
         self._under_way: set[int] = set()
+        #: ends that were told, or are on their way
+        self._told: dict[str, None] = {}
         self._saved = -1
         #: an end could not be read: all from `_seen` on has to be looked at
         self._missed = False
@@ -139,8 +143,12 @@ class Notifier:
 
     def _consider(self, item: Entry[TaskRecord], group: asyncio.TaskGroup) -> None:
         always = self._client.settings.notify_on or ()
-        known = item.revision in self._under_way or item.revision <= self._seen
-        if not known and wishes.wanted(item.value, self._client.user, always):
+        end = wishes.end_of(item.value)
+        # A record may be written again after its end, and an event may find a later one than it tells of.
+        if end not in self._told and wishes.wanted(item.value, self._client.user, always):
+            self._told[end] = None
+            if len(self._told) > REMEMBERED:
+                del self._told[next(iter(self._told))]
             self._under_way.add(item.revision)
             group.create_task(self._tell(item))
 

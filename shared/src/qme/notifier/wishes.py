@@ -23,10 +23,15 @@ def wanted(record: TaskRecord, user: str, always: Collection[str]) -> bool:
     return bool({ALL, record.outcome.value} & {*asked, *always})
 
 
+def end_of(record: TaskRecord) -> str:
+    """Name the end of a task: another one for each attempt."""
+    return f"{record.uuid}.{record.attempt}.{record.outcome}"
+
+
 def news(record: TaskRecord) -> dict[str, Any]:
     """Give what is told, as JSON: `id` is the same for each telling of the same end."""
     return {
-        "id": f"{record.uuid}.{record.attempt}.{record.outcome}",
+        "id": end_of(record),
         "task": record.uid,
         "outcome": record.outcome,
         "command": record.command,
