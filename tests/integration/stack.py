@@ -105,3 +105,10 @@ def until(holds: Callable[[], bool], seconds: float = 30) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+def installed(package: Path, place: Path) -> Path:
+    """Install a package into a folder of its own and nowhere else; gives the folder."""
+    words: list[str | Path] = ["-m", "pip", "install", "-qq", "--no-build-isolation", "--no-deps"]
+    subprocess.run([sys.executable, *words, "--target", place, package], check=True, timeout=120)
+    return place

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.integration.stack import Stack
+from tests.integration.stack import Stack, installed
 
 from qme.cli.entry import run
 from qme.cli.scaffold import write
@@ -26,20 +26,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def place(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of its own into which it is installed, and nothing else."""
-    place = tmp_path_factory.mktemp("site") / "site"
-    words: list[str | Path] = [
-        "-m",
-        "pip",
-        "install",
-        "-qq",
-        "--no-build-isolation",
-        "--no-deps",
-        "--target",
-        place,
-        package,
-    ]
-    subprocess.run([sys.executable, *words], check=True, timeout=120)
-    return place
+    return installed(package, tmp_path_factory.mktemp("site") / "site")
 
 
 def test_its_own_tests_pass_at_once(package: Path, place: Path) -> None:

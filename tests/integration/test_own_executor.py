@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.stack import Stack
+from tests.integration.stack import Stack, installed
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "executor-loud"
@@ -19,19 +17,7 @@ EXAMPLE = ROOT / "examples" / "executor-loud"
 @pytest.fixture(scope="module")
 def loud(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A worker of the example, which is installed into a folder of its own and nowhere else."""
-    place = tmp_path_factory.mktemp("loud") / "site"
-    words = [
-        "-m",
-        "pip",
-        "install",
-        "-qq",
-        "--no-build-isolation",
-        "--no-deps",
-        "--target",
-        str(place),
-        str(EXAMPLE),
-    ]
-    subprocess.run([sys.executable, *words], check=True, timeout=120)
+    place = installed(EXAMPLE, tmp_path_factory.mktemp("loud") / "site")
     worker = stack.start("worker", "loud", env={"PYTHONPATH": str(place)})
     try:
         deadline = time.monotonic() + 30
